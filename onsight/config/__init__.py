@@ -4,7 +4,14 @@ from onsight.config.base import Name, Section
 from onsight.config.dataset import CheckSeverities, DatasetConfig, Severity, ValidationConfig
 from onsight.config.deploy import DeployConfig, PrefectDeploymentConfig
 from onsight.config.evaluate import AgreementConfig, EvaluateConfig, GateConfig, MetricName
-from onsight.config.flow import DeployFlowConfig, EvalFlowConfig, FlowConfig, FullFlowConfig, MonitorFlowConfig, TrainFlowConfig
+from onsight.config.flow import (
+    DeployFlowConfig,
+    EvalFlowConfig,
+    FlowConfig,
+    FullFlowConfig,
+    MonitorFlowConfig,
+    TrainFlowConfig,
+)
 from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
 from onsight.config.reader import read_config
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig

@@ -20,8 +20,8 @@ class DatasetConfig(Section):
     ds_root: Path = Path("datasets")
     ds_name: Name
     dvc_tag: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$", description="git tag, such as v2.0.0")
-    dvc_checkout: bool = Field(True, description="bring the working copy to dvc_tag; false: use it as it is")
-    discard_changes: bool = Field(False, description="throw uncommitted work in the data set away")
+    dvc_checkout: bool = Field(default=True, description="bring the working copy to dvc_tag; false: use it as it is")
+    discard_changes: bool = Field(default=False, description="throw uncommitted work in the data set away")
 
 
 class CheckSeverities(Section):

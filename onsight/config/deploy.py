@@ -25,7 +25,9 @@ class DeployConfig(Section):
 
     service_url: HttpUrl = HttpUrl("http://127.0.0.1:4242")
     version: str = Field("champion", description="deploy flow: a version number or an alias of model.model_name")
-    start_local_service: bool = Field(True, description="start dl_service here if the address is local and none answers")
+    start_local_service: bool = Field(
+        default=True, description="start dl_service here if the address is local and none answers"
+    )
     timeout_s: float = Field(60.0, gt=0, le=3600, description="until the service serves the new version")
     golden_tolerance: float = Field(0.02, gt=0, lt=1, description="of any probability, answered over HTTP")
     prefect: PrefectDeploymentConfig = PrefectDeploymentConfig()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from onsight.config.base import Name, Section
 
@@ -65,17 +65,39 @@ class ModelConfig(Section):
     dropout: float = Field(0.2, ge=0, lt=1)
     drift_detection: DriftDetection = DriftDetection()
 
-    @model_validator(mode="after")
-    def _check(self) -> ModelConfig:
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes holds a name twice")
-        wanted = "softmax" if self.classifier_type == "multi-class" else "sigmoid"
-        if self.classifier_activation != wanted:
-            raise ValueError(f"classifier_type {self.classifier_type} needs classifier_activation: {wanted}")
-        if self.weights == "bundled" and self.architecture != "efficientnet_lite0":
-            raise ValueError("weights: bundled exist for architecture efficientnet_lite0 alone")
-        if self.weights == "imagenet" and self.architecture in ("small_cnn", "efficientnet_lite0"):
-            raise ValueError(f"weights: imagenet do not exist for architecture {self.architecture}")
-        if self.drift_detection.bbsd_layer not in (None, self.classification_layer):
-            raise ValueError(f"drift_detection.bbsd_layer must be the classification layer ({self.classification_layer})")
-        return self
+    # Cross-checks hang on the later key rather than on the whole section: they then run, and are reported with
+    # their key's path, also when another key of the section is wrong.
+    @field_validator("classes")
+    @classmethod
+    def _classes_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"a class stands twice: {', '.join(twice)}")
+        return classes
+
+    @field_validator("classifier_activation")
+    @classmethod
+    def _activation_fits(cls, activation: str, info: ValidationInfo) -> str:
+        kind = info.data.get("classifier_type")
+        wanted = {"multi-class": "softmax", "multi-label": "sigmoid"}.get(str(kind), activation)
+        if activation != wanted:
+            raise ValueError(f"classifier_type {kind} needs {wanted}")
+        return activation
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_exist(cls, weights: str | Path, info: ValidationInfo) -> str | Path:
+        architecture = info.data.get("architecture", "")
+        if weights == "bundled" and architecture != "efficientnet_lite0":
+            raise ValueError(f"bundled weights exist for efficientnet_lite0 alone, not for {architecture}")
+        if weights == "imagenet" and architecture in ("small_cnn", "efficientnet_lite0"):
+            raise ValueError(f"imagenet weights do not exist for {architecture}")
+        return weights
+
+    @field_validator("drift_detection")
+    @classmethod
+    def _bbsd_layer_exists(cls, drift: DriftDetection, info: ValidationInfo) -> DriftDetection:
+        layer = info.data.get("classification_layer", drift.bbsd_layer)
+        if drift.bbsd_layer not in (None, layer):
+            raise ValueError(f"bbsd_layer must be the classification layer, {layer}")
+        return drift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from onsight.config.base import Section
 
@@ -33,11 +33,13 @@ class Hparams(Section):
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     seed: int = Field(17, ge=0, lt=2**31)
 
-    @model_validator(mode="after")
-    def _check(self) -> Hparams:
-        if self.freeze_epochs > self.epochs:
-            raise ValueError("freeze_epochs is larger than epochs")
-        return self
+    @field_validator("freeze_epochs")
+    @classmethod
+    def _freeze_within_epochs(cls, freeze_epochs: int, info: ValidationInfo) -> int:
+        epochs = info.data.get("epochs", freeze_epochs)
+        if freeze_epochs > epochs:
+            raise ValueError(f"is larger than epochs ({epochs})")
+        return freeze_epochs
 
 
 class Augmenter(Section):
@@ -48,7 +50,9 @@ class Augmenter(Section):
         "Multiply", "Add", "LinearContrast", "GammaContrast", "Grayscale", "Cutout", "CoarseDropout",
         "JpegCompression", "MultiplySaturation", "AddToHueAndSaturation", "ElasticTransformation", "Sharpen",
     ]  # fmt: skip
-    args: dict[str, bool | int | float | str | tuple[float, ...] | dict[str, float | tuple[float, ...]]] = {}
+    args: dict[str, bool | int | float | str | tuple[float, ...] | dict[str, float | tuple[float, ...]]] = Field(
+        default_factory=dict
+    )
     probability: float = Field(1.0, gt=0, le=1)
 
 
@@ -57,7 +61,7 @@ class MlflowConfig(Section):
 
     exp_name: str = Field("onsight", min_length=1, max_length=200)
     exp_desc: str = ""
-    exp_tags: dict[str, str] = {}
+    exp_tags: dict[str, str] = Field(default_factory=dict)
 
 
 class TrainConfig(Section):
