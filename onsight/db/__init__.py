@@ -1,0 +1,31 @@
+"""The predictions database: tables, migrations, and the few queries that the platform asks of it."""
+
+from onsight.db.desired import DesiredModel, desired_history, newest_desired, record_desired
+from onsight.db.engine import Database, open_database
+from onsight.db.identifiers import uuid7
+from onsight.db.migrate import head_revision, upgrade
+from onsight.db.records import ApiCallRecord, PredictionRecord, insert_api_calls, insert_predictions
+from onsight.db.tables import ApiCallRow, Base, DesiredModelRow, PredictionRow
+from onsight.db.windows import PredictionWindow, newest_predictions
+
+__all__ = [
+    "ApiCallRecord",
+    "ApiCallRow",
+    "Base",
+    "Database",
+    "DesiredModel",
+    "DesiredModelRow",
+    "PredictionRecord",
+    "PredictionRow",
+    "PredictionWindow",
+    "desired_history",
+    "head_revision",
+    "insert_api_calls",
+    "insert_predictions",
+    "newest_desired",
+    "newest_predictions",
+    "open_database",
+    "record_desired",
+    "upgrade",
+    "uuid7",
+]

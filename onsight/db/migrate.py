@@ -1,0 +1,73 @@
+"""Bringing the predictions database to the newest schema, by several processes at once if need be."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from onsight.db.engine import Database, open_database
+
+__all__ = ["head_revision", "upgrade"]
+
+# Any fixed number will do: processes that migrate the same database must ask for the same lock.
+_ADVISORY_LOCK = 0x0_4E51_6874
+
+
+def upgrade(target: str | Database) -> None:
+    """Runs the migrations that are missing. Does nothing on a database that is up to date.
+
+    Args:
+        target: A database URL, or an open database.
+
+    Raises:
+        DependencyError: The database does not answer.
+    """
+    database = open_database(target) if isinstance(target, str) else target
+    try:
+        with _file_lock(database), database.transaction() as connection:
+            if connection.dialect.name == "postgresql":
+                # Held to the end of the transaction: a second process waits, then finds nothing left to do.
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            _migrate(connection)
+    finally:
+        if isinstance(target, str):
+            database.close()
+
+
+def head_revision() -> str:
+    """The newest revision that the migrations know."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise AssertionError("the package holds no migrations")
+    return str(head)
+
+
+def _migrate(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+@contextmanager
+def _file_lock(database: Database) -> Iterator[None]:
+    url = database.engine.url
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        yield
+        return
+    path = Path(url.database)
+    with path.with_name(f"{path.name}.migrate-lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""Alembic migrations of the predictions database; `onsight.db.upgrade` runs them."""

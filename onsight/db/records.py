@@ -1,0 +1,107 @@
+"""What the service writes: predictions and API calls, in batches that may be sent twice without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from onsight.db.engine import Database
+from onsight.db.tables import ApiCallRow, Base, PredictionRow
+
+__all__ = ["ApiCallRecord", "PredictionRecord", "insert_api_calls", "insert_predictions"]
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """One row of ``predictions``.
+
+    Attributes:
+        prediction_id: Version 7 UUID; a second row with the same one is ignored.
+        created_at: UTC.
+        probabilities: By class, in the bundle's order.
+        image_sha256: Of the bytes as they were uploaded.
+        timings_ms: Milliseconds by stage.
+    """
+
+    prediction_id: str
+    request_id: str
+    model_name: str
+    model_version: int
+    created_at: datetime
+    probabilities: Sequence[float]
+    top_class: str
+    confidence: float
+    uae_feats: Sequence[float]
+    bbsd_feats: Sequence[float]
+    image_sha256: str
+    image_bytes: int
+    image_width: int
+    image_height: int
+    image_format: str
+    client: str
+    timings_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ApiCallRecord:
+    """One row of ``api_log``.
+
+    Attributes:
+        call_id: Version 7 UUID; a second row with the same one is ignored.
+        route: The route's pattern, such as ``/predict``, not the path that was asked for.
+        code: ``ok``, or the stable code of the problem that was answered.
+        at: When the call came in, UTC.
+    """
+
+    call_id: str
+    request_id: str
+    route: str
+    method: str
+    status: int
+    code: str
+    latency_ms: float
+    client: str
+    at: datetime
+
+
+def insert_predictions(database: Database, records: Sequence[PredictionRecord]) -> None:
+    """Writes the records in one transaction; those already there stay as they are.
+
+    Raises:
+        DependencyError: The database does not answer; nothing was written.
+        OnsightError: It refuses a record; nothing was written.
+    """
+    _insert(database, PredictionRow, records)
+
+
+def insert_api_calls(database: Database, records: Sequence[ApiCallRecord]) -> None:
+    """Writes the records in one transaction; those already there stay as they are.
+
+    Raises:
+        DependencyError: The database does not answer; nothing was written.
+        OnsightError: It refuses a record; nothing was written.
+    """
+    _insert(database, ApiCallRow, records)
+
+
+def _insert(database: Database, row: type[Base], records: Sequence[PredictionRecord] | Sequence[ApiCallRecord]) -> None:
+    if not records:
+        return
+    names = [field.name for field in fields(records[0])]
+    values: list[dict[str, Any]] = [{name: getattr(record, name) for name in names} for record in records]
+    with database.transaction() as connection:
+        connection.execute(_insert_new(connection, row), values)
+
+
+def _insert_new(connection: Connection, row: type[Base]) -> Insert:
+    table = row.__table__
+    if not isinstance(table, Table):
+        raise TypeError(f"{row.__name__} is not mapped to a table")
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()

@@ -1,0 +1,225 @@
+"""The tables on real Postgres and on SQLite: migrations, batches that are sent twice, windows for the monitor."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, inspect, select, text
+
+from onsight.db import (
+    ApiCallRecord,
+    ApiCallRow,
+    Base,
+    Database,
+    PredictionRecord,
+    PredictionRow,
+    desired_history,
+    head_revision,
+    insert_api_calls,
+    insert_predictions,
+    newest_desired,
+    newest_predictions,
+    open_database,
+    record_desired,
+    upgrade,
+    uuid7,
+)
+from onsight.errors import DependencyError, OnsightError
+from tests.servers.postgres import PostgresServer
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/predictions.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def database(empty_url: str) -> Iterator[Database]:
+    opened = open_database(empty_url)
+    upgrade(opened)
+    yield opened
+    opened.close()
+
+
+def prediction(n: int = 0, version: int = 1) -> PredictionRecord:
+    return PredictionRecord(
+        prediction_id=str(uuid7()),
+        request_id=f"request-{n}",
+        model_name="cells",
+        model_version=version,
+        created_at=NOON + timedelta(seconds=n),
+        probabilities=[0.25, 0.75],
+        top_class="defect",
+        confidence=0.75,
+        uae_feats=[float(n), 0.1, -2.5],
+        bbsd_feats=[0.25, 0.75],
+        image_sha256="0" * 64,
+        image_bytes=1000,
+        image_width=300,
+        image_height=200,
+        image_format="PNG",
+        client="127.0.0.1",
+        timings_ms={"decode": 1.5},
+    )
+
+
+def test_upgrade_from_empty_makes_what_the_tables_say(empty_url: str) -> None:
+    upgrade(empty_url)
+
+    database = open_database(empty_url)
+    with database.transaction() as connection:
+        difference = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        indices = {index["name"] for index in inspect(connection).get_indexes("predictions")}
+    database.close()
+    assert difference == []
+    assert revision == head_revision()
+    assert indices == {"ix_predictions_created_at", "ix_predictions_version_newest"}
+
+
+def test_upgrade_when_up_to_date_changes_nothing(database: Database) -> None:
+    insert_predictions(database, [prediction()])
+
+    upgrade(database)
+
+    assert len(newest_predictions(database, "cells", 1, 10)) == 1
+
+
+def test_upgrade_by_several_processes_at_once_all_succeed(empty_url: str) -> None:
+    code = "import sys; from onsight.db import upgrade; sys.stdin.readline(); upgrade(sys.argv[1])"
+    command = [sys.executable, "-c", code, empty_url]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path.cwd())
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0, 0, 0], errors
+
+
+def test_postgres_stores_features_as_double_precision_arrays(postgres_url: str) -> None:
+    upgrade(postgres_url)
+    database = open_database(postgres_url)
+    query = text("SELECT column_name, udt_name FROM information_schema.columns WHERE table_name = 'predictions'")
+    with database.transaction() as connection:
+        types = dict(connection.execute(query).tuples().all())
+    database.close()
+
+    assert types["uae_feats"] == types["bbsd_feats"] == types["probabilities"] == "_float8"
+    assert types["prediction_id"] == "uuid"
+    assert types["created_at"] == "timestamptz"
+
+
+def test_insert_predictions_when_sent_twice_keeps_the_first(database: Database) -> None:
+    first, second = prediction(0), prediction(1)
+    insert_predictions(database, [first])
+
+    insert_predictions(database, [replace(first, top_class="other"), second])
+
+    with database.transaction() as connection:
+        rows = connection.execute(select(PredictionRow.prediction_id, PredictionRow.top_class)).all()
+    assert {tuple(row) for row in rows} == {(first.prediction_id, "defect"), (second.prediction_id, "defect")}
+
+
+def test_insert_predictions_when_one_is_refused_writes_none(database: Database) -> None:
+    wrong = replace(prediction(1), top_class=None)  # type: ignore[arg-type]
+
+    with pytest.raises(OnsightError) as caught:
+        insert_predictions(database, [prediction(0), wrong])
+
+    assert not isinstance(caught.value, DependencyError)
+    assert len(newest_predictions(database, "cells", 1, 10)) == 0
+
+
+def test_insert_api_calls_when_sent_twice_keeps_one(database: Database) -> None:
+    call = ApiCallRecord(str(uuid7()), "r", "/predict", "POST", 200, "ok", 3.5, "127.0.0.1", NOON)
+
+    insert_api_calls(database, [call])
+    insert_api_calls(database, [call])
+    insert_api_calls(database, [])
+
+    with database.transaction() as connection:
+        assert connection.execute(select(func.count()).select_from(ApiCallRow)).scalar_one() == 1
+        assert connection.execute(select(ApiCallRow.at)).scalar_one() == NOON
+
+
+def test_newest_predictions_gives_corresponding_rows_newest_first(database: Database) -> None:
+    insert_predictions(database, [prediction(n) for n in range(5)] + [prediction(99, version=2)])
+
+    window = newest_predictions(database, "cells", 1, 3)
+
+    assert len(window) == 3
+    assert window.uae_feats.dtype == np.float64
+    assert window.uae_feats.tolist() == [[4.0, 0.1, -2.5], [3.0, 0.1, -2.5], [2.0, 0.1, -2.5]]
+    assert window.bbsd_feats.shape == window.probabilities.shape == (3, 2)
+    assert window.created_at[0] == NOON + timedelta(seconds=4)
+    assert window.created_at[0].tzinfo is not None
+
+
+def test_newest_predictions_when_there_are_none_is_empty(database: Database) -> None:
+    window = newest_predictions(database, "cells", 7, 100)
+
+    assert len(window) == 0
+    assert window.uae_feats.shape == (0, 0)
+
+
+def test_newest_predictions_on_postgres_reads_the_index_in_order(postgres_url: str) -> None:
+    upgrade(postgres_url)
+    database = open_database(postgres_url)
+    insert_predictions(database, [prediction(n, version=1 + n // 200) for n in range(4000)])
+    with database.transaction() as connection:
+        connection.execute(text("ANALYZE predictions"))
+        plan = connection.execute(
+            text(
+                "EXPLAIN SELECT uae_feats FROM predictions WHERE model_name = 'cells' AND model_version = 1 "
+                "ORDER BY created_at DESC, prediction_id DESC LIMIT 100"
+            )
+        ).scalars()
+        lines = "\n".join(plan)
+    database.close()
+
+    assert "ix_predictions_version_newest" in lines
+    assert "Sort" not in lines
+
+
+def test_desired_model_newest_row_wins_and_the_log_stays(database: Database) -> None:
+    assert newest_desired(database) is None
+    record_desired(database, "cells", 1, requested_by="flow", reason="first")
+    record_desired(database, "cells", 2, requested_by="flow", reason="better " * 200)
+
+    newest = newest_desired(database)
+
+    assert newest is not None
+    assert newest.bundle_name == "cells-v2"
+    assert newest.requested_at.tzinfo is not None
+    assert [desired.model_version for desired in desired_history(database)] == [2, 1]
+
+
+def test_transaction_after_the_server_was_restarted_works_again(stoppable_postgres: PostgresServer) -> None:
+    database = open_database(stoppable_postgres.create_database())
+    upgrade(database)
+    stoppable_postgres.stop()
+    with pytest.raises(DependencyError, match="does not answer"):
+        database.check()
+
+    stoppable_postgres.start()
+
+    database.check()
+    database.close()
