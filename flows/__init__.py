@@ -1,0 +1,1 @@
+"""Prefect flows, one file each; every flow module has ``start(config, resume=False)``."""
