@@ -1,0 +1,8 @@
+"""Data sets: git + DVC repositories of images and labels; imported, versioned, checked out and read here."""
+
+from onsight.datasets.annotations import read_annotations
+from onsight.datasets.checkout import checkout_dataset
+from onsight.datasets.demo import DEMO_NAME, build_demo
+from onsight.datasets.importer import ImportRequest, import_dataset
+
+__all__ = ["DEMO_NAME", "ImportRequest", "build_demo", "checkout_dataset", "import_dataset", "read_annotations"]
