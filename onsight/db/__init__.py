@@ -4,7 +4,15 @@ from onsight.db.desired import DesiredModel, desired_history, newest_desired, re
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
 from onsight.db.migrate import head_revision, upgrade
-from onsight.db.records import ApiCallRecord, PredictionRecord, insert_api_calls, insert_predictions
+from onsight.db.outbox import Outbox
+from onsight.db.records import (
+    ApiCallRecord,
+    PredictionRecord,
+    RefusedRecordError,
+    insert_api_calls,
+    insert_predictions,
+)
+from onsight.db.shipper import OutboxShipper, ShipReport
 from onsight.db.tables import ApiCallRow, Base, DesiredModelRow, PredictionRow
 from onsight.db.windows import PredictionWindow, newest_predictions
 
@@ -15,9 +23,13 @@ __all__ = [
     "Database",
     "DesiredModel",
     "DesiredModelRow",
+    "Outbox",
+    "OutboxShipper",
     "PredictionRecord",
     "PredictionRow",
     "PredictionWindow",
+    "RefusedRecordError",
+    "ShipReport",
     "desired_history",
     "head_revision",
     "insert_api_calls",

@@ -10,9 +10,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from onsight.db.engine import Database, open_database
+from onsight.errors import OnsightError
 
 __all__ = ["head_revision", "upgrade"]
 
@@ -28,6 +30,7 @@ def upgrade(target: str | Database) -> None:
 
     Raises:
         DependencyError: The database does not answer.
+        OnsightError: It holds a schema that this release does not know.
     """
     database = open_database(target) if isinstance(target, str) else target
     try:
@@ -52,7 +55,13 @@ def head_revision() -> str:
 def _migrate(connection: Connection) -> None:
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise OnsightError(
+            f"the predictions database cannot be migrated: {error}",
+            "it was made by a newer release: run that one, or restore a backup of the database",
+        ) from error
 
 
 def _config() -> Config:

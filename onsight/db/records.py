@@ -9,11 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, Table
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
 
 from onsight.db.engine import Database
 from onsight.db.tables import ApiCallRow, Base, PredictionRow
+from onsight.errors import OnsightError
 
-__all__ = ["ApiCallRecord", "PredictionRecord", "insert_api_calls", "insert_predictions"]
+__all__ = ["ApiCallRecord", "PredictionRecord", "RefusedRecordError", "insert_api_calls", "insert_predictions"]
+
+
+class RefusedRecordError(OnsightError):
+    """The database works and will never take one of these records."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def insert_predictions(database: Database, records: Sequence[PredictionRecord]) 
 
     Raises:
         DependencyError: The database does not answer; nothing was written.
-        OnsightError: It refuses a record; nothing was written.
+        RefusedRecordError: It will never take one of them; nothing was written.
     """
     _insert(database, PredictionRow, records)
 
@@ -84,7 +90,7 @@ def insert_api_calls(database: Database, records: Sequence[ApiCallRecord]) -> No
 
     Raises:
         DependencyError: The database does not answer; nothing was written.
-        OnsightError: It refuses a record; nothing was written.
+        RefusedRecordError: It will never take one of them; nothing was written.
     """
     _insert(database, ApiCallRow, records)
 
@@ -94,8 +100,15 @@ def _insert(database: Database, row: type[Base], records: Sequence[PredictionRec
         return
     names = [field.name for field in fields(records[0])]
     values: list[dict[str, Any]] = [{name: getattr(record, name) for name in names} for record in records]
-    with database.transaction() as connection:
-        connection.execute(_insert_new(connection, row), values)
+    try:
+        with database.transaction() as connection:
+            connection.execute(_insert_new(connection, row), values)
+    except OnsightError as error:
+        if isinstance(error.__cause__, DataError | IntegrityError):
+            raise RefusedRecordError(error.message, error.hint, **error.context) from error
+        raise
+    except (ValueError, TypeError) as error:  # drivers refuse some values, such as NUL in a text, on their own
+        raise RefusedRecordError(f"a record cannot be sent to the database: {error}") from error
 
 
 def _insert_new(connection: Connection, row: type[Base]) -> Insert:

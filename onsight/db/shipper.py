@@ -1,0 +1,162 @@
+"""The thread that carries the outbox to the database: in batches, again after every failure, twice without harm."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onsight.db.engine import Database
+from onsight.db.migrate import upgrade
+from onsight.db.outbox import Outbox, Record, claim, encode_record, read_segment
+from onsight.db.records import PredictionRecord, RefusedRecordError, insert_api_calls, insert_predictions
+from onsight.errors import OnsightError
+
+__all__ = ["OutboxShipper", "ShipReport"]
+
+_LOG = logging.getLogger(__name__)
+_LONGEST_PAUSE_S = 5.0
+_BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class ShipReport:
+    """What one pass did.
+
+    Attributes:
+        rejected: Records that the database will never take; they are kept below ``rejected/``.
+        failed: Whether the database did not take the rest.
+    """
+
+    shipped: int
+    rejected: int
+    failed: bool
+
+
+class OutboxShipper:
+    """Ships every sealed segment, then deletes it.
+
+    Args:
+        interval_s: Between passes while all goes well; after a failure the pause doubles up to five seconds.
+        observer: Called after each pass.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        database: Database,
+        interval_s: float = 0.25,
+        observer: Callable[[ShipReport], None] | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._database = database
+        self._interval_s = interval_s
+        self._observer = observer
+        self._stop = threading.Event()
+        self._is_schema_ready = False
+        self._was_failing = False
+        self._thread = threading.Thread(target=self._run, name="outbox-shipper", daemon=True)
+
+    def start(self) -> None:
+        """Begins to ship in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops the thread, then tries once to ship what is left; what the database does not take stays on disk."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.ship()
+
+    def ship(self) -> ShipReport:
+        """One pass: seals what is open and ships all that is sealed. Never raises for a database that fails."""
+        self._outbox.seal()
+        shipped = rejected = 0
+        failed = False
+        try:
+            for path in self._outbox.sealed():
+                sent, refused = self._ship_segment(path)
+                shipped, rejected = shipped + sent, rejected + refused
+        except OnsightError as error:
+            failed = True
+            self._keep(error)
+        else:
+            self._note_recovery()
+        self._outbox.sealed()  # measures what is left
+        return ShipReport(shipped, rejected, failed)
+
+    def _run(self) -> None:
+        pause_s = self._interval_s
+        while not self._stop.wait(pause_s):
+            try:
+                report = self.ship()
+            except Exception:  # noqa: BLE001 - the thread outlives whatever a disk or a driver comes up with
+                _LOG.exception("the outbox could not be shipped")
+                report = ShipReport(0, 0, failed=True)
+            if self._observer is not None:
+                self._observer(report)
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2) if report.failed else self._interval_s
+
+    def _ship_segment(self, path: Path) -> tuple[int, int]:
+        with claim(path) as is_ours:
+            if not is_ours:
+                return 0, 0
+            segment = read_segment(path)
+            self._prepare_schema()
+            bad = list(segment.broken_lines)
+            for records in (segment.predictions, segment.api_calls):
+                for start in range(0, len(records), _BATCH_ROWS):
+                    bad += self._insert(records[start : start + _BATCH_ROWS])
+            if bad:
+                _LOG.error("%d records of outbox segment %s can never be stored; kept aside", len(bad), path.name)
+                self._outbox.reject(bad)
+            path.unlink(missing_ok=True)
+            total = len(segment.predictions) + len(segment.api_calls) + len(segment.broken_lines)
+            return total - len(bad), len(bad)
+
+    def _insert(self, records: Sequence[Record]) -> list[bytes]:
+        try:
+            self._insert_all(records)
+        except RefusedRecordError:
+            if len(records) == 1:
+                return [encode_record(records[0])]
+            half = len(records) // 2
+            return self._insert(records[:half]) + self._insert(records[half:])
+        return []
+
+    def _insert_all(self, records: Sequence[Record]) -> None:
+        predictions = [record for record in records if isinstance(record, PredictionRecord)]
+        insert_predictions(self._database, predictions)
+        insert_api_calls(self._database, [record for record in records if not isinstance(record, PredictionRecord)])
+
+    def _prepare_schema(self) -> None:
+        if not self._is_schema_ready:
+            upgrade(self._database)
+            self._is_schema_ready = True
+
+    def _keep(self, error: OnsightError) -> None:
+        if not self._was_failing:
+            _LOG.warning("predictions are kept in the outbox until the database takes them: %s", error.message)
+        self._was_failing = True
+        for path in self._outbox.sealed():
+            _sync(path)
+
+    def _note_recovery(self) -> None:
+        if self._was_failing:
+            _LOG.info("the database takes predictions again")
+        self._was_failing = False
+
+
+def _sync(path: Path) -> None:
+    """Brings a segment that has to wait to the disk, so that it outlives a power cut too."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""One folder per container of the stack."""

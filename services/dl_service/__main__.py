@@ -1,0 +1,72 @@
+"""Runs the service: ``python -m services.dl_service``."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from onsight.errors import ConfigError, DependencyError, OnsightError
+from services.dl_service.app import create_app
+from services.dl_service.logs import configure_logging
+from services.dl_service.settings import ServiceSettings, refuse_open_exposure
+
+_BACKLOG = 1024
+
+
+def main() -> int:
+    """Serves until it is stopped; answers the exit code."""
+    try:
+        settings = _read_settings()
+        refuse_open_exposure(settings)
+        listener = _listen(settings.host, settings.port)
+    except OnsightError as error:
+        print(f"dl_service: {error}", file=sys.stderr)
+        return error.exit_code
+    configure_logging(settings.log_level)
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_timeout_s,
+    )
+    with listener:
+        host, port = listener.getsockname()[:2]
+        logging.getLogger("services.dl_service").info("listening on http://%s:%s", host, port)
+        server = uvicorn.Server(config)
+        server.run(sockets=[listener])
+    return 0 if server.started else 1
+
+
+def _read_settings() -> ServiceSettings:
+    try:
+        return ServiceSettings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"the environment holds wrong settings: {problems}") from error
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a port that is taken is known before anything is opened."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise DependencyError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            "stop what listens there (`make stop` stops a service started here), or set DL_SERVICE_PORT",
+            host=host,
+            port=port,
+        ) from error
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What can go wrong with a request, beside what can go wrong in the library."""
+
+from __future__ import annotations
+
+from onsight.errors import OnsightError
+
+__all__ = [
+    "BodyTooLargeError",
+    "DeadlineError",
+    "MalformedBodyError",
+    "MissingFileError",
+    "ModelNameError",
+    "NoModelError",
+    "OverloadedError",
+    "ReceiveTimeoutError",
+    "ServiceError",
+    "UnknownModelError",
+]
+
+
+class ServiceError(OnsightError):
+    """Base of the errors that only a service meets."""
+
+
+class BodyTooLargeError(ServiceError):
+    """The request's body is larger than allowed."""
+
+
+class DeadlineError(ServiceError):
+    """The answer was not ready in time."""
+
+
+class MalformedBodyError(ServiceError):
+    """The body is not the multipart message that its content type promises."""
+
+
+class MissingFileError(ServiceError):
+    """The body holds no image."""
+
+
+class ModelNameError(ServiceError):
+    """The name of a model's metadata file is not one."""
+
+
+class NoModelError(ServiceError):
+    """The service has no model, or one that does not answer."""
+
+
+class OverloadedError(ServiceError):
+    """More requests than the service can take in."""
+
+
+class ReceiveTimeoutError(ServiceError):
+    """The client did not send its body in time."""
+
+
+class UnknownModelError(ServiceError):
+    """Central storage holds no such model."""

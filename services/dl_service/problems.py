@@ -1,0 +1,122 @@
+"""From errors to answers: one table, and `application/problem+json` (RFC 9457) with a stable ``code``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from onsight import errors as library
+from onsight.db import RefusedRecordError
+from services.dl_service import errors as service
+
+__all__ = ["NOT_MET_BY_SERVICE", "PROBLEMS", "Problem", "answer_problem", "problem_of"]
+
+_LOG = logging.getLogger(__name__)
+_RETRY_AFTER_S = "1"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """How an error is answered.
+
+    Attributes:
+        code: Stable: clients may branch on it.
+        shows_detail: Whether the error's own message is for the client; otherwise it is for the log alone.
+    """
+
+    status: int
+    code: str
+    title: str
+    shows_detail: bool = True
+
+
+INTERNAL = Problem(500, "internal_error", "The service failed", shows_detail=False)
+INVALID = Problem(422, "invalid_request", "The request does not have the form that the route asks for")
+
+PROBLEMS: dict[type[library.OnsightError], Problem] = {
+    library.OnsightError: INTERNAL,
+    library.UnreadableImageError: Problem(422, "unreadable_image", "The image cannot be read"),
+    library.UnsupportedImageError: Problem(415, "unsupported_image", "The image's format is not supported"),
+    library.ImageTooLargeError: Problem(413, "image_too_large", "The image is too large"),
+    library.ImageError: Problem(422, "unusable_image", "The image cannot be used"),
+    library.BundleError: Problem(422, "bundle_refused", "The model's bundle was refused"),
+    library.StorageError: Problem(503, "storage_failed", "The storage does not work", shows_detail=False),
+    library.DependencyError: Problem(503, "dependency_down", "A server that is needed is down", shows_detail=False),
+    service.BodyTooLargeError: Problem(413, "body_too_large", "The body is too large"),
+    service.DeadlineError: Problem(503, "deadline_exceeded", "The answer was not ready in time"),
+    service.MalformedBodyError: Problem(400, "malformed_body", "The body cannot be parsed"),
+    service.MissingFileError: Problem(422, "missing_file", "The body holds no image"),
+    service.ModelNameError: Problem(422, "invalid_model_name", "Not the name of a model's metadata file"),
+    service.NoModelError: Problem(503, "no_model", "The service has no model that answers"),
+    service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
+    service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
+    service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
+}
+
+# Leaves of the error trees that no request can bring about; should one appear all the same, it is an internal error.
+NOT_MET_BY_SERVICE: frozenset[type[library.OnsightError]] = frozenset(
+    {
+        library.BundleExistsError,
+        library.ConfigError,
+        library.ConversionError,
+        library.DataGateError,
+        library.PromotionGateError,
+        library.TrainingError,
+        RefusedRecordError,
+    }
+)
+
+
+def problem_of(error: library.OnsightError) -> Problem:
+    """The table's entry for the error's class, or for the nearest class above it."""
+    for kind in type(error).__mro__:
+        if kind in PROBLEMS:
+            return PROBLEMS[kind]
+    return INTERNAL
+
+
+def answer_problem(request: Request, error: Exception) -> Response:
+    """The answer to a request that failed; what is not the client's doing is logged with all it says."""
+    if isinstance(error, HTTPException):
+        return _from_http(request, error)
+    if isinstance(error, RequestValidationError):
+        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        return _document(request, INVALID, "; ".join(wrong))
+    if not isinstance(error, library.OnsightError):
+        _LOG.exception("unforeseen error", exc_info=error)
+        return _document(request, INTERNAL)
+    problem = problem_of(error)
+    if problem.shows_detail:
+        return _document(request, problem, error.message, error.hint)
+    _LOG.error("%s: %s", problem.code, error, exc_info=error if problem is INTERNAL else None)
+    return _document(request, problem, hint="the service's log says more under this request_id")
+
+
+def _from_http(request: Request, error: HTTPException) -> Response:
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    response = _document(request, Problem(error.status_code, code, phrase), f"{request.method} {request.url.path}")
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _document(request: Request, problem: Problem, detail: str = "", hint: str = "") -> Response:
+    request.state.code = problem.code
+    document = {
+        "type": f"urn:onsight:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "code": problem.code,
+        "detail": detail or problem.title,
+        "hint": hint,
+        "request_id": getattr(request.state, "request_id", ""),
+    }
+    headers = {"Retry-After": _RETRY_AFTER_S} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return Response(json.dumps(document), problem.status, headers, media_type="application/problem+json")

@@ -1,0 +1,138 @@
+"""The shapes of answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = [
+    "CurrentModelResponse",
+    "DesiredVersion",
+    "LivenessResponse",
+    "PredictResponse",
+    "ProblemDocument",
+    "ReadinessResponse",
+    "ServedVersion",
+    "UpdateModelResponse",
+    "problem_responses",
+]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(protected_namespaces=(), frozen=True)
+
+
+class PredictResponse(_Schema):
+    """An answered prediction."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "prediction_id": "019a8f2e-6c1b-7a40-8d2f-3b9e6f1c2d47",
+                    "model_name": "solar_cells",
+                    "model_version": 3,
+                    "prediction": {"functional": 0.071, "defective": 0.929},
+                    "top_class": "defective",
+                    "confidence": 0.929,
+                    "message": "defective (92.9 %)",
+                }
+            ]
+        }
+    )
+
+    prediction_id: str = Field(description="version 7 UUID; the row of this id in the table predictions is this answer")
+    model_name: str
+    model_version: int
+    prediction: dict[str, float] = Field(description="probability by class")
+    top_class: str
+    confidence: float = Field(description="probability of the top class")
+    message: str = Field(description="the answer in words")
+
+
+class ServedVersion(_Schema):
+    """The version that takes traffic."""
+
+    bundle_name: str
+    model_name: str
+    model_version: int
+    classes: list[str]
+    classifier_type: Literal["multi-class", "multi-label"]
+    input_width: int
+    input_height: int
+    sha256: str
+    loaded_at: str
+
+
+class DesiredVersion(_Schema):
+    """The newest wish on record."""
+
+    bundle_name: str
+    requested_by: str
+    requested_at: str
+    reason: str
+
+
+class CurrentModelResponse(_Schema):
+    """What should be served, and what is."""
+
+    desired: DesiredVersion | None = Field(description="null: none yet, or the database does not answer")
+    serving: ServedVersion | None
+    message: str
+
+
+class UpdateModelResponse(_Schema):
+    """A model that was swapped in."""
+
+    bundle_name: str
+    model_name: str
+    model_version: int
+    previous: str | None = Field(description="the bundle served before")
+    seconds: float = Field(description="to load, verify, record and swap")
+    message: str
+
+
+class LivenessResponse(_Schema):
+    """The process runs."""
+
+    service: Literal["dl_service"] = "dl_service"
+    status: Literal["alive"] = "alive"
+    version: str
+    pid: int
+    place: str = Field(description="digest of the storage, state folder and database that the process works with")
+
+
+class ReadinessResponse(_Schema):
+    """The service answers predictions."""
+
+    status: Literal["ready", "healthy"]
+    model_name: str
+    model_version: int
+
+
+class ProblemDocument(_Schema):
+    """An error (RFC 9457), as `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="stable; clients may branch on it")
+    detail: str
+    hint: str
+    request_id: str
+
+
+def problem_responses(codes_by_status: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI responses that are problem documents.
+
+    Args:
+        codes_by_status: The codes that each status may carry, as text.
+    """
+    return {
+        status: {
+            "description": codes,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}},
+        }
+        for status, codes in codes_by_status.items()
+    }

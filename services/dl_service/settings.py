@@ -1,0 +1,81 @@
+"""What the service reads from its environment, on top of the platform's settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from onsight.errors import ConfigError
+from onsight.images import ImageLimits
+from onsight.settings import Settings
+
+__all__ = ["ServiceSettings", "refuse_open_exposure"]
+
+_MIB = 1024 * 1024
+
+
+class ServiceSettings(Settings):
+    """The service's settings; each is an environment variable ``ONSIGHT_<NAME>`` unless an alias says otherwise."""
+
+    model_config = SettingsConfigDict(populate_by_name=True)
+
+    host: str = Field("127.0.0.1", validation_alias="DL_SERVICE_HOST")
+    port: int = Field(4242, ge=0, le=65535, validation_alias="DL_SERVICE_PORT")
+    allow_open: bool = Field(default=False, description="serve without API keys on an address that others can reach")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    max_body_bytes: int = Field(20 * _MIB, ge=1024, description="of one uploaded image")
+    max_image_pixels: int = Field(50_000_000, ge=1, description="width times height, read from the header")
+    receive_timeout_s: float = Field(30.0, gt=0, description="for a client to send its body")
+    request_deadline_s: float = Field(10.0, gt=0, description="from the whole body to the answer")
+    inference_threads: int = Field(0, ge=0, le=256, description="images worked on at once; 0: one per core")
+    queue_size: int = Field(64, ge=1, description="images that wait for a thread; beyond it requests are refused")
+    max_uploads: int = Field(256, ge=1, description="requests that are being received or answered at once")
+
+    outbox_max_bytes: int = Field(1024 * _MIB, ge=1, description="of predictions the database has not taken yet")
+    outbox_interval_s: float = Field(0.25, gt=0, le=60, description="between two shipments to the database")
+    drain_timeout_s: int = Field(15, ge=1, description="for requests in flight when the service is stopped")
+
+    @property
+    def service_dir(self) -> Path:
+        """Where this service keeps its outbox, its cache of bundles and its memory of the desired version."""
+        return self.state_dir / "dl_service"
+
+    @property
+    def worker_threads(self) -> int:
+        """Threads that decode and infer."""
+        return self.inference_threads or len(os.sched_getaffinity(0))
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What an uploaded image may be."""
+        return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_image_pixels)
+
+
+def refuse_open_exposure(settings: ServiceSettings) -> None:
+    """Refuses an address that others can reach: there are no API keys to keep them out.
+
+    Raises:
+        ConfigError: The address is not a loopback one, and ``ONSIGHT_ALLOW_OPEN`` is not set.
+    """
+    if settings.allow_open or _is_loopback(settings.host):
+        return
+    raise ConfigError(
+        f"DL_SERVICE_HOST={settings.host} can be reached by others, and the service has no API keys",
+        "bind 127.0.0.1, or set ONSIGHT_ALLOW_OPEN=true where a proxy or a firewall guards it",
+        host=settings.host,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,64 @@
+"""What the running service holds, built by the lifespan and handed to every handler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from onsight.db import Outbox
+from services.dl_service.data_plane import DataPlane
+from services.dl_service.errors import OverloadedError
+from services.dl_service.metrics import Metrics
+from services.dl_service.models import ModelControl
+from services.dl_service.settings import ServiceSettings
+
+__all__ = ["Admission", "Service", "ServiceState"]
+
+
+class Admission:
+    """Bounds the requests that are being received or answered at once. Used on the event loop alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.in_flight = 0
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Holds a place for the length of the block.
+
+        Raises:
+            OverloadedError: There is none.
+        """
+        if self.in_flight >= self._limit:
+            raise OverloadedError(f"{self.in_flight} requests are in flight already", "try again in a moment")
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """The parts of a running service."""
+
+    settings: ServiceSettings
+    metrics: Metrics
+    outbox: Outbox
+    models: ModelControl
+    data_plane: DataPlane
+    admission: Admission
+    place: str
+
+
+def _state_of(request: Request) -> ServiceState:
+    state: ServiceState = request.app.state.service
+    return state
+
+
+Service = Annotated[ServiceState, Depends(_state_of)]
