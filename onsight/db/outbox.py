@@ -24,7 +24,7 @@ from onsight.db.identifiers import uuid7
 from onsight.db.records import ApiCallRecord, PredictionRecord
 from onsight.errors import StorageError
 
-__all__ = ["Outbox", "Record", "Segment", "claim", "encode_record", "read_segment"]
+__all__ = ["Outbox", "Record", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
 
 Record = PredictionRecord | ApiCallRecord
 
@@ -178,7 +178,7 @@ def read_segment(path: Path) -> Segment:
             _LOG.warning("outbox segment %s ends in a torn line of %d bytes", path.name, len(line))
             continue
         try:
-            record = _decode(line)
+            record = decode_record(line)
         except (ValueError, TypeError, KeyError):
             broken.append(line)
             continue
@@ -216,7 +216,7 @@ def encode_record(record: Record) -> bytes:
     return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
-def _decode(line: bytes) -> Record:
+def decode_record(line: bytes) -> Record:
     values = json.loads(line)
     kind = _KINDS[values.pop("kind")]
     for name in _TIMES:

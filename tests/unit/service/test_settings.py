@@ -1,0 +1,45 @@
+"""The service's settings, and the refusal to stand open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onsight.errors import ConfigError
+from services.dl_service.settings import ServiceSettings, refuse_open_exposure
+
+
+def test_settings_default_to_what_the_dotenv_file_says(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DL_SERVICE_HOST", "DL_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    lines = [line for line in (repository / ".env").read_text().splitlines() if line and not line.startswith("#")]
+    written = dict(line.split("=", 1) for line in lines)
+
+    settings = ServiceSettings()
+
+    assert (settings.host, str(settings.port)) == (written["DL_SERVICE_HOST"], written["DL_SERVICE_PORT"])
+
+
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DL_SERVICE_PORT", "4300")
+    monkeypatch.setenv("ONSIGHT_MAX_BODY_BYTES", "2048")
+    monkeypatch.setenv("ONSIGHT_INFERENCE_THREADS", "3")
+
+    settings = ServiceSettings()
+
+    assert (settings.port, settings.image_limits.max_bytes, settings.worker_threads) == (4300, 2048, 3)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_refuse_open_exposure_allows_loopback(host: str) -> None:
+    refuse_open_exposure(ServiceSettings(host=host))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "", "gpu-box"])
+def test_refuse_open_exposure_refuses_other_addresses_unless_told(host: str) -> None:
+    with pytest.raises(ConfigError, match="API keys") as caught:
+        refuse_open_exposure(ServiceSettings(host=host))
+
+    assert "ONSIGHT_ALLOW_OPEN" in caught.value.hint
+    refuse_open_exposure(ServiceSettings(host=host, allow_open=True))
