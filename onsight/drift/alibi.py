@@ -1,0 +1,70 @@
+"""alibi-detect's drift detectors behind Onsight's protocol.
+
+alibi-detect is under the Business Source License: production use in a company may need a licence, see
+docs/dependencies.md. Its import loads every backend and takes seconds, so it happens when a detector is first used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onsight.domain import DriftVerdict
+from onsight.drift.detector import MIN_WINDOW_ROWS, DetectorSpec, checked_window, thinned
+from onsight.drift.statistics import bonferroni
+
+__all__ = ["AlibiDetector"]
+
+
+class AlibiDetector:
+    """alibi-detect's ``KSDrift`` (Bonferroni) or ``MMDDrift``.
+
+    Its own saved form is not used: it may hold pickled objects, and nothing is ever unpickled here. The reference and
+    the spec are kept instead, and the detector is built from them again.
+
+    Args:
+        spec: What is tested.
+        reference: [R, D] features of held-out images.
+    """
+
+    def __init__(self, spec: DetectorSpec, reference: ArrayLike) -> None:
+        self.spec = spec
+        self.reference: NDArray[np.float64] = thinned(np.asarray(reference, dtype=np.float64), spec)
+        self._built: Any = None
+
+    def test(self, window: ArrayLike) -> DriftVerdict:
+        """Test a window of features [W, D]; see ``DriftDetector.test``."""
+        rows = checked_window(window, self.reference)
+        statistic: float | None = None
+        p_value: float | None = None
+        if len(rows) >= MIN_WINDOW_ROWS:
+            data = self._detector().predict(thinned(rows, self.spec).astype(np.float32))["data"]
+            statistic = float(np.max(data["distance"]))
+            p_values = np.atleast_1d(np.asarray(data["p_val"], dtype=np.float64))
+            p_value = bonferroni(float(p_values.min()), len(p_values))
+        return DriftVerdict(
+            features=self.spec.features,
+            detector=f"alibi-detect-{self.spec.test}",
+            is_drift=None if p_value is None else p_value < self.spec.p_value,
+            p_value=p_value,
+            threshold=self.spec.p_value,
+            statistic=statistic,
+            n_reference=len(self.reference),
+            n_window=len(rows),
+        )
+
+    def _detector(self) -> Any:  # noqa: ANN401 - the library is untyped
+        if self._built is None:
+            from alibi_detect.cd import KSDrift, MMDDrift
+
+            reference = self.reference.astype(np.float32)
+            if self.spec.test == "ks":
+                self._built = KSDrift(reference, p_val=self.spec.p_value, correction="bonferroni")
+            else:
+                permutations = int(10 / self.spec.p_value)
+                self._built = MMDDrift(
+                    reference, backend="tensorflow", p_val=self.spec.p_value, n_permutations=permutations
+                )
+        return self._built
