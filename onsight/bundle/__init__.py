@@ -1,0 +1,22 @@
+"""The model bundle: the contract between training and serving."""
+
+from onsight.bundle.classifier import OnnxClassifier
+from onsight.bundle.golden import GoldenImages
+from onsight.bundle.load import Bundle, load_bundle, load_detector_directory, load_network
+from onsight.bundle.metadata import validate_bundle_name
+from onsight.bundle.publish import BundleParts, list_bundles, metadata_key, publish_bundle, read_metadata
+
+__all__ = [
+    "Bundle",
+    "BundleParts",
+    "GoldenImages",
+    "OnnxClassifier",
+    "list_bundles",
+    "load_bundle",
+    "load_detector_directory",
+    "load_network",
+    "metadata_key",
+    "publish_bundle",
+    "read_metadata",
+    "validate_bundle_name",
+]

@@ -1,0 +1,90 @@
+"""The serving graph behind ONNX Runtime: pixels in, probabilities, features and activation map out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from onsight.domain import ModelOutput
+from onsight.errors import BundleError
+
+__all__ = ["OnnxClassifier"]
+
+_INPUT = "image"
+_OUTPUTS = ("probabilities", "uae_features", "bbsd_features", "activation_map")
+
+
+class OnnxClassifier:
+    """A loaded ``model.onnx``. Safe to call from several threads.
+
+    Attributes:
+        input_width: Pixels.
+        input_height: Pixels.
+        n_classes: C.
+    """
+
+    def __init__(self, session: ort.InferenceSession, graph_path: Path) -> None:
+        self._session = session
+        self.input_height, self.input_width, self.n_classes = _checked_shapes(session, graph_path)
+
+    @classmethod
+    def load(cls, graph_path: Path, threads: int = 0) -> OnnxClassifier:
+        """Load a graph.
+
+        Args:
+            graph_path: The ``model.onnx`` of a bundle.
+            threads: That work on one call; 0 takes all cores.
+
+        Raises:
+            BundleError: The file is no ONNX graph, or has other inputs and outputs than a serving graph.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            session = ort.InferenceSession(str(graph_path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's own errors share no base class but this one
+            raise BundleError(
+                f"{graph_path} cannot be loaded: {error}", hint="publish the version again", graph=str(graph_path)
+            ) from error
+        return cls(session, graph_path)
+
+    def run(self, images: NDArray[np.uint8]) -> ModelOutput:
+        """Answer a batch.
+
+        Args:
+            images: uint8 [N, H, W, 3], RGB, at the graph's input size.
+
+        Raises:
+            ValueError: Another shape or dtype.
+        """
+        expected = (len(images), self.input_height, self.input_width, 3)
+        if images.shape != expected or images.dtype != np.uint8:
+            raise ValueError(f"images are uint8 {list(expected)}, not {images.dtype} {list(images.shape)}")
+        return ModelOutput(*self._session.run(_OUTPUTS, {_INPUT: images}))
+
+
+def _checked_shapes(session: ort.InferenceSession, graph_path: Path) -> tuple[int, int, int]:
+    """Input height and width and the number of classes, once inputs and outputs are as they must be."""
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name: node.shape for node in session.get_outputs()}
+    if list(inputs) != [_INPUT] or not set(_OUTPUTS) <= set(outputs):
+        raise _wrong_graph(graph_path, f"inputs {sorted(inputs)}, outputs {sorted(outputs)}")
+    image = inputs[_INPUT]
+    fixed: Sequence[object] = [*image.shape[1:], outputs["probabilities"][-1]]
+    if image.type != "tensor(uint8)" or isinstance(image.shape[0], int) or not all(isinstance(n, int) for n in fixed):
+        raise _wrong_graph(graph_path, f"input {image.type} {image.shape}")
+    height, width, _, n_classes = (int(str(size)) for size in fixed)
+    return height, width, n_classes
+
+
+def _wrong_graph(graph_path: Path, found: str) -> BundleError:
+    return BundleError(
+        f"{graph_path} is no serving graph: {found}",
+        hint=f"it takes {_INPUT} as uint8 [N, H, W, 3] with a free N, and gives {', '.join(_OUTPUTS)}",
+        graph=str(graph_path),
+    )

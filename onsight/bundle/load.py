@@ -1,0 +1,91 @@
+"""Loading a bundle: checksums verified, golden images replayed, then and only then it may take traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from onsight.bundle.checksums import parse_checksums, sha256_of_bytes, verify_file
+from onsight.bundle.classifier import OnnxClassifier
+from onsight.bundle.golden import GoldenImages, read_golden, replay
+from onsight.bundle.publish import read_metadata
+from onsight.domain import BundleMetadata
+from onsight.errors import BundleError
+from onsight.storage import ArtifactStore
+
+__all__ = ["Bundle", "load_bundle", "load_detector_directory", "load_network"]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, ready to answer."""
+
+    metadata: BundleMetadata
+    classifier: OnnxClassifier
+    golden: GoldenImages
+
+
+def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, threads: int = 0) -> Bundle:
+    """Load a bundle's serving part.
+
+    Args:
+        store: Central storage.
+        name: ``<model_name>-v<version>``.
+        cache_dir: Where copies go if storage is remote.
+        threads: That work on one call of the classifier; 0 takes all cores.
+
+    Raises:
+        ConfigError: The name is no bundle name.
+        StorageError: There is no such bundle, or storage cannot be read.
+        BundleError: A file is missing or changed, or the golden outputs are not replayed.
+    """
+    metadata = read_metadata(store, name)
+    folder = _verified_folder(store, metadata, f"models/{name}", cache_dir)
+    classifier = OnnxClassifier.load(folder / "model.onnx", threads)
+    _check_fit(metadata, classifier)
+    golden = read_golden(folder / "golden.npz")
+    replay(classifier, golden, name)
+    return Bundle(metadata, classifier, golden)
+
+
+def load_detector_directory(store: ArtifactStore, name: str, features: str, cache_dir: Path) -> Path:
+    """The verified folder of a bundle's saved detector; ``features`` is ``uae`` or ``bbsd``.
+
+    Raises:
+        StorageError: There is no such bundle, or storage cannot be read.
+        BundleError: A file is missing or changed.
+    """
+    return _verified_folder(store, read_metadata(store, name), f"models/{name}_{features}", cache_dir)
+
+
+def load_network(store: ArtifactStore, name: str, cache_dir: Path) -> Path:
+    """The verified ``model.keras`` of a bundle.
+
+    Raises:
+        StorageError: There is no such bundle, or storage cannot be read.
+        BundleError: A file is missing or changed.
+    """
+    return _verified_folder(store, read_metadata(store, name), f"models/{name}", cache_dir) / "model.keras"
+
+
+def _verified_folder(store: ArtifactStore, metadata: BundleMetadata, prefix: str, cache_dir: Path) -> Path:
+    """A folder of the bundle as local files whose checksums are right."""
+    name = metadata.bundle_name
+    sums = store.read_bytes(f"models/{name}/SHA256SUMS")
+    if sha256_of_bytes(sums) != metadata.sha256:
+        raise BundleError(f"the SHA256SUMS of {name} was changed after it was published", hint="publish it again")
+    folder = store.fetch_directory(prefix, cache_dir)
+    for key, digest in parse_checksums(sums, name).items():
+        if key.startswith(f"{prefix}/"):
+            verify_file(folder / key.removeprefix(f"{prefix}/"), digest, key)
+    return folder
+
+
+def _check_fit(metadata: BundleMetadata, classifier: OnnxClassifier) -> None:
+    said = (metadata.input_height, metadata.input_width, len(metadata.classes))
+    found = (classifier.input_height, classifier.input_width, classifier.n_classes)
+    if said != found:
+        raise BundleError(
+            f"the graph of {metadata.bundle_name} has height, width and classes {found}, its metadata says {said}",
+            hint="publish it again",
+        )

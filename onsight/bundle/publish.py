@@ -1,0 +1,144 @@
+"""Publishing a bundle: all files first, the metadata that names them last."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from onsight.bundle.checksums import dump_checksums, sha256_of_bytes
+from onsight.bundle.golden import GoldenImages, write_golden
+from onsight.bundle.metadata import dump_metadata, parse_metadata, validate_bundle_name
+from onsight.domain import BundleMetadata
+from onsight.errors import BundleError, BundleExistsError, OnsightError
+from onsight.storage import ArtifactStore
+
+__all__ = ["BundleParts", "list_bundles", "metadata_key", "publish_bundle", "read_metadata"]
+
+
+@dataclass(frozen=True)
+class BundleParts:
+    """What a bundle is made of, as training left it.
+
+    Attributes:
+        network: The trained ``.keras`` file.
+        graph: The serving graph, ONNX.
+        uae_detector: Folder of a saved drift detector.
+        bbsd_detector: Folder of a saved drift detector.
+        reference: Reference data, Parquet.
+    """
+
+    network: Path
+    graph: Path
+    golden: GoldenImages
+    uae_detector: Path
+    bbsd_detector: Path
+    reference: Path
+
+
+def metadata_key(name: str) -> str:
+    """The storage key of a bundle's metadata file."""
+    return f"models/{validate_bundle_name(name)}.yaml"
+
+
+def publish_bundle(store: ArtifactStore, parts: BundleParts, metadata: BundleMetadata) -> BundleMetadata:
+    """Publish a bundle; its metadata file comes last, so that a reader sees all of it or none.
+
+    Args:
+        store: Central storage.
+        parts: The files; they are copied.
+        metadata: Its ``sha256`` is filled in here.
+
+    Returns:
+        The metadata as published.
+
+    Raises:
+        BundleExistsError: A bundle of this name is there, with other content.
+        StorageError: Storage cannot be written; nothing stays behind.
+        BundleError: A part is missing.
+    """
+    name = validate_bundle_name(metadata.bundle_name)
+    with TemporaryDirectory(prefix="onsight-bundle-") as staging:
+        folders = _stage(Path(staging), parts, name)
+        sums = dump_checksums(_files_by_key(Path(staging)))
+        (folders[0] / "SHA256SUMS").write_bytes(sums)
+        metadata = replace(metadata, sha256=sha256_of_bytes(sums))
+        if store.exists(metadata_key(name)):
+            return _same_or_refused(store, metadata)
+        _publish_folders(store, Path(staging), folders, metadata)
+    return metadata
+
+
+def read_metadata(store: ArtifactStore, name: str) -> BundleMetadata:
+    """The metadata of a published bundle.
+
+    Raises:
+        StorageError: There is none of this name.
+        BundleError: It cannot be read.
+    """
+    return parse_metadata(store.read_bytes(metadata_key(name)), name)
+
+
+def list_bundles(store: ArtifactStore) -> list[str]:
+    """Names of all published bundles, sorted by model and version."""
+    found = [key.removeprefix("models/").removesuffix(".yaml") for key in store.list("models") if key.count("/") == 1]
+    return sorted(found, key=lambda name: (name.rpartition("-v")[0], int(name.rpartition("-v")[2])))
+
+
+def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
+    """Copy the parts to where their keys say, below ``staging``; the folders to publish, in order."""
+    model = staging / "models" / name
+    reference = staging / "ref_data" / f"{name}_ref_data.parquet"
+    try:
+        model.mkdir(parents=True)
+        reference.parent.mkdir()
+        shutil.copyfile(parts.network, model / "model.keras")
+        shutil.copyfile(parts.graph, model / "model.onnx")
+        shutil.copytree(parts.uae_detector, staging / "models" / f"{name}_uae")
+        shutil.copytree(parts.bbsd_detector, staging / "models" / f"{name}_bbsd")
+        shutil.copyfile(parts.reference, reference)
+    except FileNotFoundError as error:
+        raise BundleError(f"a part of bundle {name} is missing: {error.filename}") from error
+    write_golden(parts.golden, model / "golden.npz")
+    return [model, staging / "models" / f"{name}_uae", staging / "models" / f"{name}_bbsd", reference]
+
+
+def _files_by_key(staging: Path) -> dict[str, Path]:
+    return {path.relative_to(staging).as_posix(): path for path in staging.rglob("*") if path.is_file()}
+
+
+def _publish_folders(store: ArtifactStore, staging: Path, folders: list[Path], metadata: BundleMetadata) -> None:
+    """Publish each folder, then the metadata; take all back if one fails, also what an earlier crash left."""
+    keys = [folder.relative_to(staging).as_posix() for folder in folders]
+    for key in keys:
+        # Without the metadata file this is no bundle but the rest of a publication that was cut off.
+        store.delete(key)
+    try:
+        for key, folder in zip(keys, folders, strict=True):
+            if folder.is_dir():
+                store.publish_directory(folder, key)
+            else:
+                store.put_bytes(key, folder.read_bytes())
+        store.put_bytes(metadata_key(metadata.bundle_name), dump_metadata(metadata))
+    except BaseException:
+        for key in keys:
+            _take_back(store, key)
+        raise
+
+
+def _take_back(store: ArtifactStore, key: str) -> None:
+    try:
+        store.delete(key)
+    except OnsightError:
+        return  # The storage that failed to write fails to delete as well; without metadata it is no bundle.
+
+
+def _same_or_refused(store: ArtifactStore, metadata: BundleMetadata) -> BundleMetadata:
+    published = read_metadata(store, metadata.bundle_name)
+    if published.sha256 != metadata.sha256:
+        raise BundleExistsError(
+            f"bundle {metadata.bundle_name} was published before, with other content",
+            hint="what is published never changes: register a new version",
+        )
+    return published
