@@ -33,7 +33,7 @@ def checkout_dataset(config: DatasetConfig) -> DatasetVersion:
     """
     repository = _open(config)
     if not config.dvc_checkout:
-        dirty = "-dirty" if repository.changes() else ""
+        dirty = "-dirty" if repository.is_changed() else ""
         return read_annotations(repository.root, repository.describe() + dirty, repository.head(), config.ds_name)
     commit = _commit_of_tag(repository, config)
     changed = _clear_the_way(repository, config)

@@ -89,15 +89,21 @@ class DatasetRepository:
             raise DatasetError(f"{self.root} has no commit yet", "import images into it, or commit and tag a version")
         return commit
 
+    def is_changed(self) -> bool:
+        """Whether the working copy differs from its commit at all."""
+        with self._dvc() as dvc:
+            return bool(self.git.status()) or not _is_clean(dvc)
+
     def changes(self) -> Changes:
-        """Compare the working copy with its commit: git's files and, through their hashes, DVC's."""
+        """Compare the working copy with its commit, file by file: git's and, through their hashes, DVC's."""
         states = self.git.status()
         added = [path for path, state in states.items() if state in ("??", "A ")]
         deleted = [path for path, state in states.items() if state == " D"]
         modified = [path for path in states if path not in added and path not in deleted]
         with self._dvc() as dvc:
             if not _is_clean(dvc):
-                # One step finer and slower: by file.
+                if _lacks_cache(dvc):
+                    self._fetch(dvc)  # without the recorded list of files nobody can tell what changed
                 found = dvc.data_status(granular=True, untracked_files="no", with_renames=False)["uncommitted"]
                 added += _files(found.get("added", ()))
                 modified += _files([*found.get("modified", ()), *found.get("unknown", ())])
