@@ -15,14 +15,14 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 import onsight
-from onsight.bundle import load_bundle
+from onsight.bundle import Bundle, load_bundle, metadata_key
 from onsight.db import Outbox, OutboxShipper, open_database
 from onsight.errors import OnsightError
 from onsight.place import place_of
-from onsight.storage import open_store
+from onsight.storage import ArtifactStore, open_store
 from services.dl_service import routes_models, routes_predict, routes_probes
 from services.dl_service.data_plane import DataPlane, DataPlaneLimits
-from services.dl_service.errors import NoModelError
+from services.dl_service.errors import NoModelError, UnknownModelError
 from services.dl_service.metrics import Metrics
 from services.dl_service.middleware import RequestObserver
 from services.dl_service.models import DesiredMemory, ModelControl
@@ -80,9 +80,9 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     shipper = OutboxShipper(
         outbox, database, settings.outbox_interval_s, lambda report: metrics.count_shipment(report, outbox)
     )
-    store = open_store(settings)
-    load = partial(load_bundle, store, cache_dir=settings.service_dir / "bundles")
-    models = ModelControl(load, database, DesiredMemory(settings.service_dir / "desired.json"))
+    models = ModelControl(
+        partial(_load, open_store(settings), settings), database, DesiredMemory(settings.service_dir / "desired.json")
+    )
     models.restore()
     try:
         metadata = models.current.bundle.metadata
@@ -99,6 +99,12 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     return ServiceState(
         settings, metrics, outbox, models, data_plane, Admission(settings.max_uploads), place_of(settings)
     )
+
+
+def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
+    if not store.exists(metadata_key(name)):
+        raise UnknownModelError(f"central storage holds no bundle {name}", "publish it first", bundle=name)
+    return load_bundle(store, name, settings.service_dir / "bundles", settings.session_threads)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from onsight.bundle import Bundle
 from onsight.db import Database, DesiredModel, newest_desired, record_desired, upgrade
-from onsight.errors import BundleError, DependencyError, OnsightError
+from onsight.errors import DependencyError, OnsightError
 from services.dl_service.errors import NoModelError
 
 __all__ = ["DesiredMemory", "ModelControl", "ServedModel", "Update"]
@@ -105,7 +105,7 @@ class ModelControl:
         if name is None:
             return
         try:
-            self._current = self._load_model(name)
+            self._current = ServedModel(self._load(name), datetime.now(UTC))
         except OnsightError as error:
             self._why_none = f"{name} could not be loaded"
             _LOG.error("the desired version %s could not be loaded: %s", name, error)
@@ -117,13 +117,14 @@ class ModelControl:
         """Loads and verifies a bundle, records the wish, then swaps; on any failure the old one stays.
 
         Raises:
+            UnknownModelError: Central storage holds no such bundle.
             BundleError: The bundle is damaged or does not replay its golden outputs.
             StorageError: Central storage cannot be read.
             DependencyError: The wish cannot be recorded.
         """
         with self._update_lock:
             previous = self._current
-            fresh = self._load_model(name)
+            fresh = ServedModel(self._load(name), datetime.now(UTC))
             metadata = fresh.bundle.metadata
             upgrade(self._database)
             record_desired(
@@ -156,12 +157,6 @@ class ModelControl:
         if not np.isfinite(output.probabilities).all():
             raise NoModelError(f"the model {model.name} answers with numbers that are not finite")
         return model
-
-    def _load_model(self, name: str) -> ServedModel:
-        bundle = self._load(name)
-        if bundle.metadata.bundle_name != name:
-            raise BundleError(f"the metadata of {name} is that of {bundle.metadata.bundle_name}", bundle=name)
-        return ServedModel(bundle, datetime.now(UTC))
 
     def _desired_name(self) -> str | None:
         try:

@@ -34,6 +34,7 @@ class ServiceSettings(Settings):
     receive_timeout_s: float = Field(30.0, gt=0, description="for a client to send its body")
     request_deadline_s: float = Field(10.0, gt=0, description="from the whole body to the answer")
     inference_threads: int = Field(0, ge=0, le=256, description="images worked on at once; 0: one per core")
+    session_threads: int = Field(1, ge=0, le=256, description="ONNX Runtime's threads on one image; 0: one per core")
     queue_size: int = Field(64, ge=1, description="images that wait for a thread; beyond it requests are refused")
     max_uploads: int = Field(256, ge=1, description="requests that are being received or answered at once")
 

@@ -231,7 +231,7 @@ def test_segment_of_a_killed_process_is_taken_over_and_that_of_a_living_one_is_n
     outbox: Outbox, database: Database
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from onsight.db import Outbox; from onsight.db.outbox import decode_record\n"
+        "import sys; from pathlib import Path; from onsight.db.outbox import Outbox, decode_record\n"
         "outbox = Outbox(Path(sys.argv[1]), 10**6)\n"
         "for line in sys.stdin: outbox.append(decode_record(line)); print('kept', flush=True)"
     )

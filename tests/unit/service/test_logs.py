@@ -32,7 +32,7 @@ def test_format_gives_one_json_object_with_fields_and_request_id() -> None:
 
 def test_format_of_an_exception_stays_on_one_line() -> None:
     try:
-        raise ValueError("two\nlines")
+        int("two\nlines")
     except ValueError:
         text = JsonFormatter().format(record(exc_info=sys.exc_info()))
 

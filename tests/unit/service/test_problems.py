@@ -23,7 +23,8 @@ def ours(kind: type[OnsightError]) -> bool:
 
 
 LEAVES = sorted(
-    (kind for kind in subclasses(OnsightError) if not kind.__subclasses__() and ours(kind)), key=lambda kind: kind.__name__
+    (kind for kind in subclasses(OnsightError) if not kind.__subclasses__() and ours(kind)),
+    key=lambda kind: kind.__name__,
 )
 
 
