@@ -60,7 +60,7 @@ class ModelConfig(Section):
     classification_layer: str = Field("classifier", pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     architecture: Architecture = "efficientnet_lite0"
     weights: Literal["none", "bundled", "imagenet"] | Path = Field(
-        "none", description="none, bundled (an installed package), imagenet (downloaded), or a .keras/.weights.h5 file"
+        "none", description="none, bundled (an installed package), imagenet (downloaded), or a .keras file"
     )
     dropout: float = Field(0.2, ge=0, lt=1)
     drift_detection: DriftDetection = DriftDetection()

@@ -42,6 +42,10 @@ class Hparams(Section):
         return freeze_epochs
 
 
+# imgaug takes a pair as the range of a uniform draw, and tells whole numbers from others.
+AugmenterValue = bool | int | float | str | tuple[int, ...] | tuple[float, ...] | dict[str, float | tuple[float, ...]]
+
+
 class Augmenter(Section):
     """One imgaug augmenter by its name, with its arguments, applied with ``probability``."""
 
@@ -50,9 +54,7 @@ class Augmenter(Section):
         "Multiply", "Add", "LinearContrast", "GammaContrast", "Grayscale", "Cutout", "CoarseDropout",
         "JpegCompression", "MultiplySaturation", "AddToHueAndSaturation", "ElasticTransformation", "Sharpen",
     ]  # fmt: skip
-    args: dict[str, bool | int | float | str | tuple[float, ...] | dict[str, float | tuple[float, ...]]] = Field(
-        default_factory=dict
-    )
+    args: dict[str, AugmenterValue] = Field(default_factory=dict)
     probability: float = Field(1.0, gt=0, le=1)
 
 
