@@ -43,7 +43,7 @@ class ValidationConfig(Section):
     severities: CheckSeverities = CheckSeverities()
     deepchecks_suite: Literal["tabular", "vision", "off"] = "tabular"
     near_duplicate_max_bits: int = Field(
-        16, ge=0, le=64, description="perceptual hashes (256 bits) this close are compared as near duplicates"
+        10, ge=0, le=32, description="perceptual hashes (128 bits) this close are compared as near duplicates"
     )
     max_class_ratio: float = Field(10.0, ge=1, description="images of the largest class per image of the smallest")
     outlier_iqr_factor: float = Field(4.0, gt=0, description="distance from the quartiles, in interquartile ranges")

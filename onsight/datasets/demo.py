@@ -1,6 +1,7 @@
 """The demo data set: electroluminescence photographs of solar cells, from the installed package elpv-dataset.
 
-Version v1.0.0 holds the mono-crystalline cells, v2.0.0 all cells. A cell stays in its split between the versions, and photographs of one cell share a split.
+Version v1.0.0 holds the mono-crystalline cells, v2.0.0 all cells. A cell stays in its split between the versions, and
+photographs of one cell share a split.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ https://creativecommons.org/licenses/by-nc-sa/4.0/   https://github.com/zae-baye
 _FRACTIONS = (0.6, 0.15, 0.25)
 _SEED = 2019
 _DEFECTIVE_FROM = 0.5
-_SAME_CELL_MAX_BITS = 16
+_SAME_CELL_MAX_BITS = 10
 _KINDS_BY_TAG = {"v1.0.0": ("mono",), "v2.0.0": ("mono", "poly")}
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def _split(cells: Sequence[_Cell]) -> list[str]:
 
 
 def _same_cells(cells: Sequence[_Cell]) -> list[int]:
-    """Groups of photographs that show one cell twice, or wafers cut beside each other: some two hundred do."""
+    """Groups of photographs that show one cell twice, or wafers cut beside each other: some 350 do."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         marks = list(pool.map(lambda cell: fingerprint(decode_image(cell.path.read_bytes())), cells))
     bits, thumbnails = np.array([mark.bits for mark in marks]), np.array([mark.thumbnail for mark in marks])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,10 @@ from PIL import Image
 
 __all__ = ["Fingerprint", "connected", "fingerprint", "near_duplicates"]
 
-HASH_SIDE = 16
+HASH_BITS = 128
 THUMBNAIL_SIDE = 32
+_SAMPLES = 64
+_FREQUENCIES = 16
 _FLAT = 1.0  # a thumbnail whose grey levels deviate less than this shows nothing that could be compared
 _MIN_CORRELATION = 0.9
 _MAX_COMMON_DIRECTIONS = 32
@@ -32,7 +35,7 @@ class Fingerprint:
     """What two pictures are compared by.
 
     Attributes:
-        bits: bool [256]; whether each cell of a 16 x 16 grid is brighter than its left neighbour (dHash).
+        bits: bool [128]; the signs of the lowest frequencies of the discrete cosine transform (pHash).
         thumbnail: uint8 [32, 32], grey.
     """
 
@@ -43,9 +46,10 @@ class Fingerprint:
 def fingerprint(image_rgb_hwc: NDArray[np.uint8]) -> Fingerprint:
     """The fingerprint of an image, uint8 [H, W, 3]; size and compression hardly change it."""
     grey = Image.fromarray(image_rgb_hwc).convert("L")
-    cells = np.asarray(grey.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX), dtype=np.int16)
+    samples = np.asarray(grey.resize((_SAMPLES, _SAMPLES), Image.Resampling.BOX), dtype=np.float64)
+    basis, lowest = _cosines()
     thumbnail = np.array(grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX), dtype=np.uint8)
-    return Fingerprint((cells[:, 1:] > cells[:, :-1]).ravel(), thumbnail)
+    return Fingerprint((basis @ samples @ basis.T).ravel()[lowest] > 0, thumbnail)
 
 
 def near_duplicates(
@@ -54,7 +58,7 @@ def near_duplicates(
     """Find pairs of near duplicates that lie in different parts.
 
     Args:
-        bits: bool [N, 256], of the fingerprints.
+        bits: bool [N, 128], of the fingerprints.
         thumbnails: uint8 [N, 32, 32], of the fingerprints.
         parts: int64 [N]; pairs within one part are not looked for (splits; or 0 .. N-1 to find all pairs).
         max_bits: Hashes that differ in more bits are no candidates.
@@ -85,6 +89,16 @@ def connected(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
         low, high = sorted((find(one), find(other)))
         first[high] = low
     return [find(row) for row in range(count)]
+
+
+@cache
+def _cosines() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The transform's first rows (DCT-II, unscaled), and the places of its lowest frequencies without the mean."""
+    frequencies, positions = np.arange(_FREQUENCIES)[:, None], np.arange(_SAMPLES)[None, :]
+    rows, columns = np.indices((_FREQUENCIES, _FREQUENCIES)).reshape(2, -1)
+    return np.cos(np.pi * frequencies * (2 * positions + 1) / (2 * _SAMPLES)), np.lexsort((rows, rows + columns))[
+        1 : HASH_BITS + 1
+    ]
 
 
 def _close_hashes(bits: NDArray[np.bool_], parts: NDArray[np.int64], max_bits: int) -> NDArray[np.int64]:

@@ -37,7 +37,7 @@ class DatasetFacts:
         labels: float32 [N, C].
         digests: Of the files' content.
         properties: float64 [N, 10], in the order of ``PROPERTIES``.
-        hashes: bool [N, 256], see ``onsight.datasets.duplicates``.
+        hashes: bool [N, 128], see ``onsight.datasets.duplicates``.
         thumbnails: uint8 [N, 32, 32], grey.
         embeddings: uint8 [N, 768], the image at 16 x 16 pixels.
         unreadable: Images that cannot be read, with the reason.

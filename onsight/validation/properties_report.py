@@ -48,7 +48,7 @@ def run_tabular_suite(facts: DatasetFacts, classes: Sequence[str], report: Path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old idioms in deepchecks and what it imports
         import deepchecks
-        import joblib
+        import joblib  # type: ignore[import-untyped]
         from deepchecks.tabular import Dataset
         from deepchecks.tabular.suites import train_test_validation
 
