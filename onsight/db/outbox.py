@@ -15,13 +15,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from onsight.db.identifiers import uuid7
-from onsight.db.records import ApiCallRecord, PredictionRecord
+from onsight.db.records import ApiCallRecord, PredictionRecord, plain_values
 from onsight.errors import StorageError
 
 __all__ = ["Outbox", "Record", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
@@ -209,14 +208,18 @@ def claim(path: Path) -> Iterator[bool]:
 
 def encode_record(record: Record) -> bytes:
     """One line of JSON, with its line feed."""
-    values: dict[str, Any] = {"kind": _KIND_NAMES[type(record)], **asdict(record)}
-    for name in _TIMES:
-        if name in values:
-            values[name] = values[name].isoformat()
-    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+    values = {"kind": _KIND_NAMES[type(record)], **plain_values(record)}
+    return json.dumps(values, separators=(",", ":"), default=datetime.isoformat).encode() + b"\n"
 
 
 def decode_record(line: bytes) -> Record:
+    """The record of one line.
+
+    Raises:
+        ValueError: The line is no JSON.
+        KeyError: It is JSON, of no known kind.
+        TypeError: It is no record of its kind.
+    """
     values = json.loads(line)
     kind = _KINDS[values.pop("kind")]
     for name in _TIMES:

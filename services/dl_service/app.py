@@ -83,12 +83,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     models = ModelControl(
         partial(_load, open_store(settings), settings), database, DesiredMemory(settings.service_dir / "desired.json")
     )
-    models.restore()
-    try:
-        metadata = models.current.bundle.metadata
-        metrics.set_served(metadata.model_name, metadata.version)
-    except NoModelError as error:
-        _LOG.warning("%s", error.message)
+    _restore(models, metrics)
     shipper.start()
     opened.callback(shipper.close)
     limits = DataPlaneLimits(
@@ -99,6 +94,16 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     return ServiceState(
         settings, metrics, outbox, models, data_plane, Admission(settings.max_uploads), place_of(settings)
     )
+
+
+def _restore(models: ModelControl, metrics: Metrics) -> None:
+    models.restore()
+    try:
+        metadata = models.current.bundle.metadata
+    except NoModelError as error:
+        _LOG.warning("%s", error.message)
+    else:
+        metrics.set_served(metadata.model_name, metadata.version)
 
 
 def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:

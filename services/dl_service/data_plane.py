@@ -23,7 +23,7 @@ from PIL import Image
 from onsight.db import Outbox, PredictionRecord, uuid7
 from onsight.domain import ModelOutput
 from onsight.images import ImageLimits, read_image
-from services.dl_service.errors import DeadlineError, OverloadedError
+from services.dl_service.errors import DeadlineError, NoModelError, OverloadedError
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import ModelControl, ServedModel
 
@@ -105,7 +105,7 @@ class DataPlane:
         """Answers one image. Call it on the event loop.
 
         Raises:
-            NoModelError: There is no model.
+            NoModelError: There is no model, or its answer is none.
             ImageError: The image cannot be used.
             OverloadedError: The queue is full.
             DeadlineError: The answer was not ready in time.
@@ -158,16 +158,17 @@ class DataPlane:
 
     @staticmethod
     def _infer(model: ServedModel, image_rgb_hwc: NDArray[np.uint8]) -> ModelOutput:
-        return model.bundle.classifier.run(image_rgb_hwc[np.newaxis])
+        output = model.bundle.classifier.run(image_rgb_hwc[np.newaxis])
+        if not (np.isfinite(output.probabilities).all() and np.isfinite(output.uae_features).all()):
+            raise NoModelError(f"the model {model.name} answers with numbers that are not finite")
+        return output
 
     def _record(
         self, job: ImageJob, model: ServedModel, output: ModelOutput, timings_ms: Mapping[str, float]
     ) -> PredictionRecord:
         metadata = model.bundle.metadata
         top = int(output.probabilities[0].argmax())
-        # The decode succeeded, so that the header is sound; reading it again takes no pixel.
-        with Image.open(io.BytesIO(job.content), formats=self._limits.images.formats) as header:
-            width, height, image_format = header.width, header.height, str(header.format)
+        width, height, image_format = self._read_header(job.content)
         return PredictionRecord(
             prediction_id=str(uuid7()),
             request_id=job.request_id,
@@ -187,3 +188,8 @@ class DataPlane:
             client=job.client,
             timings_ms={stage: round(value, 3) for stage, value in timings_ms.items()},
         )
+
+    def _read_header(self, content: bytes) -> tuple[int, int, str]:
+        # The decode succeeded, so that the header is sound; reading it again takes no pixel.
+        with Image.open(io.BytesIO(content), formats=self._limits.images.formats) as header:
+            return header.width, header.height, str(header.format)

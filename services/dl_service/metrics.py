@@ -7,7 +7,8 @@ worker is the sum over all of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -26,6 +27,7 @@ __all__ = ["Metrics"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+_Across = Literal["livesum", "livemax", "livemin"]
 _MULTIPROC_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -36,41 +38,26 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        registry = CollectorRegistry()
-        self._registry = registry
-        self._requests = Counter(
-            "onsight_http_requests", "Requests answered", ["route", "method", "status", "code"], registry=registry
-        )
-        self._request_seconds = Histogram(
-            "onsight_http_request_seconds", "From request to answer", ["route"], buckets=_SECONDS, registry=registry
-        )
-        self._stage_seconds = Histogram(
-            "onsight_predict_stage_seconds", "Time by stage", ["stage"], buckets=_SECONDS, registry=registry
-        )
-        self._classes = Counter("onsight_predict_top_class", "Top classes", ["model", "top_class"], registry=registry)
-        self._confidence = Histogram(
-            "onsight_predict_confidence_ratio", "Of the top class", ["model"], buckets=_CONFIDENCES, registry=registry
-        )
-        self._gauges = {
-            name: Gauge(f"onsight_{name}", text, registry=registry, multiprocess_mode="livesum")
-            for name, text in (
-                ("http_in_flight_requests", "Requests being received or answered"),
-                ("predict_queued_images", "Images waiting for a thread"),
-            )
-        }
-        # Every worker of a host sees the same outbox folder: the newest reading is the right one, not the sum.
-        self._outbox_bytes = Gauge(
-            "onsight_outbox_pending_bytes", "Not yet in the database", registry=registry, multiprocess_mode="livemax"
-        )
-        self._outbox_age = Gauge(
-            "onsight_outbox_oldest_seconds", "Age of the oldest", registry=registry, multiprocess_mode="livemax"
-        )
-        self._outbox_records = Counter("onsight_outbox_records", "By outcome", ["outcome"], registry=registry)
-        self._outbox_failures = Counter("onsight_outbox_failed_shipments", "Database failures", registry=registry)
-        self._swaps = Counter("onsight_model_swaps", "Model changes", ["outcome"], registry=registry)
-        self._served = Gauge(
-            "onsight_model_served_version", "Version served", ["model"], registry=registry, multiprocess_mode="livemin"
-        )
+        self._registry = CollectorRegistry()
+        self._make_request_metrics()
+        self._make_model_metrics()
+        self._outbox_bytes = self._gauge("outbox_pending_bytes", "Not yet in the database", "livemax")
+        self._outbox_age = self._gauge("outbox_oldest_seconds", "Age of the oldest unsent segment", "livemax")
+        self._outbox_records = self._counter("outbox_records", "Records by outcome", "outcome")
+        self._outbox_failures = self._counter("outbox_failed_shipments", "Shipments the database did not take")
+
+    def _make_request_metrics(self) -> None:
+        self._requests = self._counter("http_requests", "Requests answered", "route", "method", "status", "code")
+        self._request_seconds = self._histogram("http_request_seconds", "From request to answer", _SECONDS, "route")
+        self._in_flight = self._gauge("http_in_flight_requests", "Requests being received or answered", "livesum")
+        self._queued = self._gauge("predict_queued_images", "Images waiting for a thread", "livesum")
+
+    def _make_model_metrics(self) -> None:
+        self._stage_seconds = self._histogram("predict_stage_seconds", "Time by stage", _SECONDS, "stage")
+        self._classes = self._counter("predict_top_class", "Predictions by top class", "model", "top_class")
+        self._confidence = self._histogram("predict_confidence_ratio", "Of the top class", _CONFIDENCES, "model")
+        self._swaps = self._counter("model_swaps", "Attempts to change the model", "outcome")
+        self._served = self._gauge("model_served_version", "Version that takes traffic", "livemin", "model")
 
     def count_request(self, route: str, method: str, status: int, code: str, seconds: float) -> None:
         """One request, answered."""
@@ -86,8 +73,8 @@ class Metrics:
 
     def set_load(self, *, in_flight: int, queued: int) -> None:
         """How many requests and images the service holds right now."""
-        self._gauges["http_in_flight_requests"].set(in_flight)
-        self._gauges["predict_queued_images"].set(queued)
+        self._in_flight.set(in_flight)
+        self._queued.set(queued)
 
     def count_shipment(self, report: ShipReport, outbox: Outbox) -> None:
         """One pass of the outbox."""
@@ -119,3 +106,13 @@ class Metrics:
         """Takes this process's live gauges out of the sums."""
         if _MULTIPROC_VARIABLE in os.environ:
             prometheus_multiprocess.mark_process_dead(os.getpid())  # type: ignore[no-untyped-call]
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"onsight_{name}", text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(f"onsight_{name}", text, labels, buckets=buckets, registry=self._registry)
+
+    def _gauge(self, name: str, text: str, across: _Across, *labels: str) -> Gauge:
+        """``across`` says how the values of several processes become one."""
+        return Gauge(f"onsight_{name}", text, labels, registry=self._registry, multiprocess_mode=across)

@@ -15,7 +15,7 @@ from services.dl_service.schemas import PredictResponse, problem_responses
 from services.dl_service.state import Service
 from services.dl_service.uploads import read_upload
 
-__all__ = ["router"]
+__all__ = ["describe_answer", "router"]
 
 router = APIRouter(tags=["predictions"])
 
@@ -75,12 +75,13 @@ def _render(answer: Answer) -> str:
             "prediction": dict(zip(metadata.classes, answer.probabilities, strict=True)),
             "top_class": answer.top_class,
             "confidence": answer.confidence,
-            "message": _say(answer),
+            "message": describe_answer(answer),
         }
     )
 
 
-def _say(answer: Answer) -> str:
+def describe_answer(answer: Answer) -> str:
+    """The top class, or the classes that hold, with their probabilities."""
     metadata = answer.model.bundle.metadata
     if metadata.classifier_type == "multi-class":
         return f"{answer.top_class} ({answer.confidence:.1%})".replace("%", " %")

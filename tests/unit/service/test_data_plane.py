@@ -1,0 +1,192 @@
+"""From bytes to an answer on record, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from onsight.bundle import Bundle
+from onsight.db import Database, Outbox, open_database
+from onsight.db.outbox import read_segment
+from onsight.domain import ModelOutput
+from onsight.errors import StorageError, UnreadableImageError
+from onsight.images import ImageLimits
+from services.dl_service.data_plane import Answer, DataPlane, DataPlaneLimits, ImageJob
+from services.dl_service.errors import DeadlineError, NoModelError, OverloadedError
+from services.dl_service.metrics import Metrics
+from services.dl_service.models import DesiredMemory, ModelControl
+from tests.servers import pictures
+
+Run = Callable[[np.ndarray[Any, Any]], ModelOutput]
+
+
+def colour_shares(images: np.ndarray[Any, Any]) -> ModelOutput:
+    """A network whose probabilities are the image's share of red, green and blue."""
+    sums = images.reshape(len(images), -1, 3).sum(axis=1)
+    numbers = (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32)
+    return ModelOutput(numbers, numbers * 2, numbers, np.zeros((len(images), 2, 2), dtype=np.float32))
+
+
+def job(content: bytes) -> ImageJob:
+    return ImageJob(content, "r-1", "::1", receive_ms=1.0)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = open_database(f"sqlite:///{tmp_path}/predictions.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def make_plane(database: Database, tmp_path: Path) -> Iterator[Callable[..., tuple[DataPlane, Outbox]]]:
+    closers: list[Callable[[], None]] = []
+
+    def make(
+        run: Run | None = colour_shares, *, deadline_s: float = 10.0, queue_size: int = 4, outbox_bytes: int = 10**6
+    ) -> tuple[DataPlane, Outbox]:
+        metadata = SimpleNamespace(
+            model_name="colours",
+            version=4,
+            bundle_name="colours-v4",
+            classes=("red", "green", "blue"),
+            input_width=16,
+            input_height=12,
+        )
+        bundle = Bundle(cast("Any", metadata), cast("Any", SimpleNamespace(run=run)), cast("Any", None))
+        models = ModelControl(lambda _: bundle, database, DesiredMemory(tmp_path / "desired.json"))
+        if run is not None:
+            models.update("colours-v4", "test", "")
+        outbox = Outbox(tmp_path / "outbox", outbox_bytes)
+        plane = DataPlane(models, outbox, Metrics(), DataPlaneLimits(ImageLimits(), 1, queue_size, deadline_s))
+        closers.extend([plane.close, outbox.close])
+        return plane, outbox
+
+    yield make
+    for close in closers:
+        close()
+
+
+def test_predict_answers_and_logs_the_same(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:
+    plane, outbox = make_plane()
+    content = pictures.jpeg(width=90, height=60)
+
+    answer = asyncio.run(plane.predict(job(content)))
+
+    outbox.seal()
+    record = read_segment(outbox.sealed()[0]).predictions[0]
+    assert (record.prediction_id, record.top_class) == (answer.prediction_id, answer.top_class)
+    assert record.probabilities == answer.probabilities
+    assert record.uae_feats == [value * 2 for value in answer.probabilities]
+    assert (record.model_name, record.model_version, record.request_id) == ("colours", 4, "r-1")
+    assert (record.image_width, record.image_height, record.image_bytes) == (90, 60, len(content))
+    assert set(record.timings_ms) == {"receive", "queue", "decode", "inference"}
+
+
+def test_predict_gives_the_network_its_input_size(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def run(images: np.ndarray[Any, Any]) -> ModelOutput:
+        seen.append(images.shape)
+        return colour_shares(images)
+
+    plane, _ = make_plane(run)
+    asyncio.run(plane.predict(job(pictures.jpeg())))
+
+    assert seen == [(1, 12, 16, 3)]
+
+
+def test_predict_without_a_model_is_refused(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:
+    plane, _ = make_plane(None)
+
+    with pytest.raises(NoModelError):
+        asyncio.run(plane.predict(job(pictures.jpeg())))
+
+
+def test_predict_of_no_image_logs_nothing(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:
+    plane, outbox = make_plane()
+
+    with pytest.raises(UnreadableImageError):
+        asyncio.run(plane.predict(job(b"no image")))
+
+    assert outbox.pending_bytes == 0
+    assert plane.queued == 0
+
+
+def test_predict_that_cannot_be_logged_is_not_answered(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:
+    plane, _ = make_plane(outbox_bytes=100)
+
+    with pytest.raises(StorageError, match="cap"):
+        asyncio.run(plane.predict(job(pictures.jpeg())))
+
+
+@pytest.mark.parametrize("field", ["probabilities", "uae_features"])
+def test_predict_with_numbers_that_are_not_finite_is_refused(
+    make_plane: Callable[..., tuple[DataPlane, Outbox]], field: str
+) -> None:
+    def run(images: np.ndarray[Any, Any]) -> ModelOutput:
+        output = colour_shares(images)
+        getattr(output, field)[0, 0] = np.nan
+        return output
+
+    plane, outbox = make_plane(run)
+
+    with pytest.raises(NoModelError, match="not finite"):
+        asyncio.run(plane.predict(job(pictures.jpeg())))
+
+    assert outbox.pending_bytes == 0
+
+
+def test_predict_beyond_the_queue_is_refused_and_the_rest_is_answered(
+    make_plane: Callable[..., tuple[DataPlane, Outbox]],
+) -> None:
+    go = threading.Event()
+
+    def run(images: np.ndarray[Any, Any]) -> ModelOutput:
+        go.wait(30)
+        return colour_shares(images)
+
+    plane, _ = make_plane(run, queue_size=2)
+
+    async def burst() -> list[Answer | BaseException]:
+        tasks = [asyncio.ensure_future(plane.predict(job(pictures.jpeg()))) for _ in range(5)]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(burst())
+
+    assert [isinstance(answer, Answer) for answer in answers] == [True, True, True, False, False]
+    assert all(isinstance(answer, OverloadedError) for answer in answers[3:])
+    assert plane.queued == 0
+
+
+def test_predict_past_its_deadline_is_refused_and_not_logged(
+    make_plane: Callable[..., tuple[DataPlane, Outbox]],
+) -> None:
+    go = threading.Event()
+
+    def run(images: np.ndarray[Any, Any]) -> ModelOutput:
+        go.wait(30)
+        return colour_shares(images)
+
+    plane, outbox = make_plane(run, deadline_s=0.05)
+
+    async def late() -> None:
+        try:
+            await asyncio.gather(*[plane.predict(job(pictures.jpeg())) for _ in range(2)])
+        finally:
+            go.set()
+
+    with pytest.raises(DeadlineError):
+        asyncio.run(late())
+
+    plane.close()
+    assert outbox.pending_bytes == 0
