@@ -53,6 +53,13 @@ def test_demo_splits_are_a_quarter_for_testing_with_even_shares_of_defects(demo_
     np.testing.assert_allclose(shares, 821 / 2624, atol=0.003)
 
 
+def test_demo_keeps_photographs_of_one_cell_in_one_split(demo_root: Path) -> None:
+    every = version(demo_root, "v2.0.0")
+    # One cell twice, sharp and blurred; and wafers cut beside each other.
+    for one, other in [(1778, 2320), (1766, 2308), (1770, 2312), (2369, 2370), (354, 355), (1978, 1980)]:
+        assert every[f"cell{one:04}.png"][0] == every[f"cell{other:04}.png"][0]
+
+
 def test_demo_a_second_time_says_so_and_changes_nothing(demo_root: Path, caplog: pytest.LogCaptureFixture) -> None:
     head = DatasetRepository(demo_root / DEMO_NAME).git.run("rev-parse", "v2.0.0", "main")
     with caplog.at_level(logging.INFO):
