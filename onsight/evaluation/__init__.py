@@ -1,0 +1,8 @@
+"""How good a network is, with intervals; whether it may replace the one in production; and a report people read."""
+
+from onsight.evaluation.calibration import Reliability
+from onsight.evaluation.gate import compare
+from onsight.evaluation.measure import ClassMetrics, Evaluation, evaluate
+from onsight.evaluation.report import ReportContext, write_report
+
+__all__ = ["ClassMetrics", "Evaluation", "Reliability", "ReportContext", "compare", "evaluate", "write_report"]
