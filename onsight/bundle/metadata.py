@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from onsight.domain import BundleMetadata
 from onsight.errors import BundleError, ConfigError
@@ -15,7 +15,8 @@ __all__ = ["BUNDLE_FORMAT", "dump_metadata", "parse_metadata", "validate_bundle_
 
 BUNDLE_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}-v[1-9][0-9]{0,8}")
-_ADAPTER = TypeAdapter(BundleMetadata, config=ConfigDict(extra="forbid"))
+_ADAPTER = TypeAdapter(BundleMetadata)
+_FIELDS = frozenset(field.name for field in fields(BundleMetadata))
 
 
 def validate_bundle_name(name: str) -> str:
@@ -44,9 +45,12 @@ def parse_metadata(content: bytes, name: str) -> BundleMetadata:
         BundleError: It is no YAML, a field is missing, unknown or wrong, or it is another bundle's.
     """
     try:
-        metadata = _ADAPTER.validate_python(yaml.safe_load(content))
+        plain = yaml.safe_load(content)
+        metadata = _ADAPTER.validate_python(plain)
     except (yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
         raise BundleError(f"the metadata of {name} cannot be read: {error}", hint="publish it again") from error
+    if unknown := sorted(set(plain) - _FIELDS):
+        raise BundleError(f"the metadata of {name} has unknown fields: {', '.join(unknown)}", hint="publish it again")
     if metadata.bundle_name != name:
         raise BundleError(f"the metadata of {name} is that of {metadata.bundle_name}")
     if metadata.format_version != BUNDLE_FORMAT:
