@@ -18,6 +18,7 @@ import pytest
 from onsight.bundle import load_bundle
 from onsight.config import DeployConfig
 from onsight.deployment import DeployClient, DeployRequest, deploy_bundle, start_local_service, stop_local_service
+from onsight.deployment.__main__ import main
 from onsight.errors import BundleError, DependencyError
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -166,3 +167,15 @@ def test_started_service_outlives_a_signal_to_our_group(settings: Settings) -> N
 
     assert os.getsid(local.pid) == local.pid
     assert httpx.get(f"{local.url}/livez", trust_env=False).is_success
+
+
+def test_stop_command_ends_the_service_and_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONSIGHT_STATE_DIR", str(settings.state_dir))
+    local = start_local_service(settings, "127.0.0.1", free_port())
+
+    assert main(["stop"]) == 0
+
+    assert f"pid {local.pid}" in capsys.readouterr().out
+    assert not psutil.pid_exists(local.pid)

@@ -49,7 +49,7 @@ def test_kill_under_load_then_restart_loses_and_doubles_nothing(
     service.start()
     service.deploy(bundle_store.first)
     with background_traffic(service.url) as traffic:
-        for _ in range(3):
+        for _ in range(2):
             before = len(traffic.acknowledged)
             wait_until(lambda before=before: len(traffic.acknowledged) > before + 60)  # type: ignore[misc]
             service.kill()
