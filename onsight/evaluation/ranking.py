@@ -2,63 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from onsight.evaluation.scores import BoolArray, FloatArray
 
-__all__ = ["average_precision", "roc_auc"]
+__all__ = ["Areas", "ranking_areas"]
 
 
-def roc_auc(is_positive: BoolArray, score: FloatArray, weights: FloatArray) -> FloatArray:
-    """The chance that a positive scores above a negative, ties counting half.
+class Areas(NamedTuple):
+    """Areas of one class under B weightings.
+
+    Attributes:
+        roc_auc: float64 [B], the chance that a positive scores above a negative, ties counting half; NaN where there
+            is no positive or no negative.
+        pr_auc: float64 [B], average precision (a sum of steps, not interpolated); NaN where there is no positive.
+    """
+
+    roc_auc: FloatArray
+    pr_auc: FloatArray
+
+
+def ranking_areas(is_positive: BoolArray, score: FloatArray, weights: NDArray[np.floating[Any]]) -> Areas:
+    """The areas of one class against the rest.
+
+    Only the positives are looked at one by one; of the negatives, running sums are enough.
 
     Args:
         is_positive: bool [N].
         score: float64 [N].
-        weights: float64 [B, N], how often each image counts.
-
-    Returns:
-        float64 [B]; NaN where there is no positive or no negative.
+        weights: float [N, B], how often each image counts; whole numbers.
     """
-    order, starts = _tied_groups(score)
-    positives, negatives = _group_weights(is_positive[order], weights[:, order], starts)
-    below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (below + negatives / 2)).sum(axis=1)
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1.0), np.nan)
+    order, begins, ends = _tied_groups(score)
+    positive = np.flatnonzero(is_positive[order])
+    begins, ends = begins[positive], ends[positive]
+    ordered = weights[order]
+    # How much weight lies before each place in the order, of all images and of the positives.
+    before = _running_sum(ordered)
+    own = ordered[positive].astype(np.float64)
+    own_before = _running_sum(own)
+    taken = before[ends].astype(np.float64)
+    hits = own_before[np.searchsorted(positive, ends)]
+    misses_above = before[begins] - own_before[np.searchsorted(positive, begins)]
+    n_positive = own.sum(axis=0)
+    n_negative = before[-1] - n_positive
+    misses_below = n_negative - (taken - hits)
+    wins = (own * (misses_below + (n_negative - misses_below - misses_above) / 2)).sum(axis=0)
+    precision = (own * hits / np.maximum(taken, 1)).sum(axis=0)
+    return Areas(_ratio(wins, n_positive * n_negative), _ratio(precision, n_positive))
 
 
-def average_precision(is_positive: BoolArray, score: FloatArray, weights: FloatArray) -> FloatArray:
-    """The area under the precision-recall curve as a sum of steps (average precision, not interpolated).
-
-    Args:
-        is_positive: bool [N].
-        score: float64 [N].
-        weights: float64 [B, N], how often each image counts.
-
-    Returns:
-        float64 [B]; NaN where there is no positive.
-    """
-    order, starts = _tied_groups(-score)
-    positives, negatives = _group_weights(is_positive[order], weights[:, order], starts)
-    hits = np.cumsum(positives, axis=1)
-    taken = hits + np.cumsum(negatives, axis=1)
-    precision = hits / np.where(taken > 0, taken, 1.0)
-    total = hits[:, -1]
-    return np.where(total > 0, (precision * positives).sum(axis=1) / np.where(total > 0, total, 1.0), np.nan)
-
-
-def _tied_groups(score: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The ascending order, and where in it each group of equal scores starts."""
-    order = np.argsort(score, kind="stable")
+def _tied_groups(score: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """The descending order, and for each place in it where its group of equal scores begins and ends."""
+    order = np.argsort(-score, kind="stable")
     ordered = score[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return order, starts
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+    group = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    return order, starts[group], starts[group + 1]
 
 
-def _group_weights(
-    is_positive: BoolArray, weights: FloatArray, starts: NDArray[np.intp]
-) -> tuple[FloatArray, FloatArray]:
-    positives = np.add.reduceat(weights * is_positive, starts, axis=1)
-    return positives, np.add.reduceat(weights, starts, axis=1) - positives
+def _running_sum(values: NDArray[np.floating[Any]]) -> NDArray[np.floating]:
+    """[N + 1, B]: row i is the sum of the first i rows."""
+    sums = np.zeros((len(values) + 1, values.shape[1]), values.dtype)
+    np.cumsum(values, axis=0, out=sums[1:])
+    return sums
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    ratio: FloatArray = numerator / np.where(denominator > 0, denominator, np.nan)
+    return ratio
