@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +18,8 @@ R = TypeVar("R")
 def stage(name: str, *, retries: int = 0, retry_delay_s: float = 2.0) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Declare a Prefect task for one stage.
 
-    Results travel in memory: networks and data sets are neither hashed for a cache key nor written to Prefect's storage.
+    Results travel in memory: networks and data sets are neither hashed for a cache key nor written to Prefect's
+    storage.
 
     Args:
         name: The task's name in Prefect.
@@ -26,8 +27,6 @@ def stage(name: str, *, retries: int = 0, retry_delay_s: float = 2.0) -> Callabl
         retry_delay_s: Pause before each repeat.
     """
 
-    def declare(function: Callable[P, R]) -> Task[P, R]:
-        options: dict[str, Any] = {"retries": retries, "retry_delay_seconds": retry_delay_s} if retries else {}
-        return task(function, name=name, cache_policy=NO_CACHE, persist_result=False, **options)
-
-    return declare
+    return task(
+        name=name, cache_policy=NO_CACHE, persist_result=False, retries=retries, retry_delay_seconds=retry_delay_s
+    )

@@ -1,0 +1,61 @@
+"""Starts a flow through Prefect, and says so plainly when Prefect's server does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from flows.summary import RunSummary, print_summary
+from onsight.config import Section
+from onsight.errors import DependencyError
+from onsight.settings import Settings
+
+__all__ = ["launch"]
+
+
+def launch(flow: Callable[..., RunSummary], config: Section, **options: Any) -> RunSummary:  # noqa: ANN401
+    """Run a flow and print its summary.
+
+    Raises:
+        DependencyError: Prefect's server does not answer.
+        OnsightError: What a stage raised.
+    """
+    settings = Settings()
+    check_prefect(settings)
+    try:
+        summary = flow(config, **options)
+    except httpx.TransportError as error:
+        raise _unreachable(settings, error) from error
+    except RuntimeError as error:
+        # Prefect has no type of its own for a server that does not come up or does not answer.
+        if "Failed to reach API" in str(error) or "ephemeral Prefect API server" in str(error):
+            raise _unreachable(settings, error) from error
+        raise
+    print_summary(summary, Console())
+    return summary
+
+
+def check_prefect(settings: Settings) -> None:
+    """Ask the Prefect server that the settings name, if they name one, whether it is healthy.
+
+    Raises:
+        DependencyError: It does not say so.
+    """
+    if not settings.prefect_api_url:
+        return
+    try:
+        url = f"{settings.prefect_api_url.rstrip('/')}/health"
+        httpx.get(url, timeout=settings.request_timeout_s).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unreachable(settings, error) from error
+
+
+def _unreachable(settings: Settings, error: Exception) -> DependencyError:
+    where = settings.prefect_api_url or "its own temporary server"
+    return DependencyError(
+        f"Prefect at {where} does not answer: {error}",
+        hint="start the server, or set PREFECT_API_URL; unset it to run with a temporary server",
+    )
