@@ -110,6 +110,7 @@ class LocalArtifactStore:
         with self._staged() as staged:
             try:
                 write(staged)
+                _sync_folder(target.parent)
             except OSError as error:
                 if target.exists():
                     raise taken(key) from error
@@ -146,3 +147,12 @@ def _write_durably(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name in a folder survives a power cut only once the folder itself is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

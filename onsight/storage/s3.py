@@ -46,21 +46,29 @@ class S3ArtifactStore:
         with self._failing("written", key):
             if self._files.exists(path):
                 raise taken(key)
-            self._files.pipe_file(path, content)
+            try:
+                # Refused by the server if another process was quicker.
+                self._files.pipe_file(path, content, mode="create")
+            except _FAILURES as error:
+                if self._files.exists(path):
+                    raise taken(key) from error
+                raise
 
     def publish_directory(self, source: Path, prefix: str) -> None:
         """Write a folder's files; see ``ArtifactStore.publish_directory``."""
-        target = self._path(prefix)
-        with self._failing("written", prefix):
-            if self._files.exists(target):
-                raise taken(prefix)
-            try:
-                for path in sorted(path for path in source.rglob("*") if path.is_file()):
-                    self._files.pipe_file(f"{target}/{path.relative_to(source).as_posix()}", path.read_bytes())
-            except _FAILURES:
-                with suppress(*_FAILURES):
-                    self._files.rm(target, recursive=True)
-                raise
+        if self.exists(prefix):
+            raise taken(prefix)
+        written: list[str] = []
+        try:
+            for path in sorted(path for path in source.rglob("*") if path.is_file()):
+                key = f"{prefix}/{path.relative_to(source).as_posix()}"
+                self.put_bytes(key, path.read_bytes())
+                written.append(key)
+        except BaseException:
+            for key in written:
+                with suppress(StorageError):
+                    self.delete(key)
+            raise
 
     def read_bytes(self, key: str) -> bytes:
         """One object's bytes; see ``ArtifactStore.read_bytes``."""

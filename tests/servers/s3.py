@@ -21,6 +21,7 @@ import pytest
 
 _START_S = 60.0
 _ACCESS_KEY = "onsight-tests"
+_BUCKET = "central-storage"
 _SECRET_KEY = "onsight-tests-secret"  # of a server that listens on this machine alone, for the time of the tests
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
           "s3.port", "s3.port.grpc")  # fmt: skip
@@ -66,12 +67,8 @@ def s3_credentials(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Se
 
 @pytest.fixture
 def s3_url(s3_credentials: S3Server) -> str:
-    """``s3://bucket/prefix`` of a bucket made for this test."""
-    import s3fs
-
-    bucket = f"onsight-{uuid.uuid4().hex[:12]}"
-    s3fs.S3FileSystem(endpoint_url=s3_credentials.endpoint_url, skip_instance_cache=True).mkdir(bucket)
-    return f"s3://{bucket}/central"
+    """``s3://bucket/prefix`` with a prefix of this test's own."""
+    return f"s3://{_BUCKET}/{uuid.uuid4().hex}"
 
 
 def _start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
@@ -105,7 +102,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(endpoint_url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until a signed write and its removal succeed: it answers pings before it can store anything."""
+    """Until the bucket is made and a write into it succeeds: it answers pings before it can store anything."""
     deadline = time.monotonic() + _START_S
     while not _takes_objects(endpoint_url):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -123,9 +120,9 @@ def _takes_objects(endpoint_url: str) -> bool:
         return False
     server = s3fs.S3FileSystem(key=_ACCESS_KEY, secret=_SECRET_KEY, endpoint_url=endpoint_url, skip_instance_cache=True)
     try:
-        server.mkdir("probe")
-        server.pipe_file("probe/probe", b"probe")
-        server.rm("probe", recursive=True)
+        server.makedirs(_BUCKET, exist_ok=True)
+        server.pipe_file(f"{_BUCKET}/probe", b"probe")
+        server.rm_file(f"{_BUCKET}/probe")
     except OSError:
         return False
     return True
