@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from onsight.errors import StorageError
@@ -126,10 +126,9 @@ class LocalArtifactStore:
         except OSError as error:
             raise self._unwritable(error) from error
         finally:
-            if staged.is_dir():
-                shutil.rmtree(staged, ignore_errors=True)
-            else:
-                staged.unlink(missing_ok=True)
+            shutil.rmtree(staged, ignore_errors=True)
+            with suppress(OSError):
+                staged.unlink()
 
     def _unwritable(self, error: OSError) -> StorageError:
         return StorageError(
