@@ -75,7 +75,7 @@ def train_challenger(config: TrainFlowConfig | FullFlowConfig, context: RunConte
         network = build_network(config.model, config.train, run)
     with stages.stage("training"):
         job = TrainingJob(config.model, config.train, work_dir / "checkpoints", resume=True)
-        outcome = train_network(network, dataset, job, run, work_dir)
+        outcome = train_network(network, dataset, job, run)
     with stages.stage("evaluation and gate"):
         scored = score_network(outcome.network, config.model, dataset, config.evaluate)
         judges = Judges(context.store, context.registry, run, dataset, work_dir)

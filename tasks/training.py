@@ -48,15 +48,12 @@ def build_network(model: ModelConfig, train: TrainConfig, run: TrackedRun) -> ke
 
 
 @stage("training")
-def train_network(
-    network: keras.Model, dataset: DatasetVersion, job: TrainingJob, run: TrackedRun, report_dir: Path
-) -> TrainOutcome:
-    """Train the network, live in MLflow; the learning curves become an artifact."""
-    from onsight.training import plot_history, train_classifier
+def train_network(network: keras.Model, dataset: DatasetVersion, job: TrainingJob, run: TrackedRun) -> TrainOutcome:
+    """Train the network, live in MLflow."""
+    from onsight.training import train_classifier
 
     outcome = train_classifier(network, dataset, job, run)
     run.log_params({"best_epoch": outcome.best_epoch + 1, "epochs_run": outcome.epochs_run})
-    run.log_artifact(plot_history(outcome.history, report_dir / "learning_curves.png"), "training")
     return outcome
 
 
