@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from onsight.config.base import Section
 from onsight.config.train import MlflowConfig
@@ -23,6 +23,14 @@ class GateConfig(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="that the gain is above -max_regression")
     max_regression: float = Field(0.02, ge=0, le=1, description="a loss larger than this must be ruled out")
     minimum: dict[MetricName, float] = Field({}, description="lowest value allowed for each metric named")
+
+    @field_validator("test")
+    @classmethod
+    def _mcnemar_counts_right_answers(cls, test: str, info: ValidationInfo) -> str:
+        metric = info.data.get("metric", "accuracy")
+        if test == "mcnemar" and metric != "accuracy":
+            raise ValueError(f"mcnemar compares accuracy, not {metric}: use paired_bootstrap")
+        return test
 
 
 class AgreementConfig(Section):

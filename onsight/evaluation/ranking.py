@@ -63,7 +63,7 @@ def _tied_groups(score: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp],
     return order, starts[group], starts[group + 1]
 
 
-def _running_sum(values: NDArray[np.floating[Any]]) -> NDArray[np.floating]:
+def _running_sum(values: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """[N + 1, B]: row i is the sum of the first i rows."""
     sums = np.zeros((len(values) + 1, values.shape[1]), values.dtype)
     np.cumsum(values, axis=0, out=sums[1:])
