@@ -16,6 +16,7 @@ __all__ = ["OnnxClassifier"]
 
 _INPUT = "image"
 _OUTPUTS = ("probabilities", "uae_features", "bbsd_features", "activation_map")
+_IMAGE_RANK, _CHANNELS = 4, 3
 
 
 class OnnxClassifier:
@@ -74,10 +75,11 @@ def _checked_shapes(session: ort.InferenceSession, graph_path: Path) -> tuple[in
     outputs = {node.name: node.shape for node in session.get_outputs()}
     if list(inputs) != [_INPUT] or not set(_OUTPUTS) <= set(outputs):
         raise _wrong_graph(graph_path, f"inputs {sorted(inputs)}, outputs {sorted(outputs)}")
-    image = inputs[_INPUT]
-    fixed: Sequence[object] = [*image.shape[1:], outputs["probabilities"][-1]]
-    if image.type != "tensor(uint8)" or isinstance(image.shape[0], int) or not all(isinstance(n, int) for n in fixed):
-        raise _wrong_graph(graph_path, f"input {image.type} {image.shape}")
+    kind, shape, answers = inputs[_INPUT].type, inputs[_INPUT].shape, outputs["probabilities"]
+    fixed: Sequence[object] = [*shape[1:], answers[-1]]
+    is_batch = kind == "tensor(uint8)" and len(shape) == _IMAGE_RANK and not isinstance(shape[0], int)
+    if not is_batch or shape[-1] != _CHANNELS or not all(isinstance(size, int) for size in fixed):
+        raise _wrong_graph(graph_path, f"input {kind} {shape}, probabilities {answers}")
     height, width, _, n_classes = (int(str(size)) for size in fixed)
     return height, width, n_classes
 

@@ -57,7 +57,7 @@ def replay(classifier: OnnxClassifier, golden: GoldenImages, name: str) -> None:
     """
     try:
         probabilities = classifier.run(golden.images).probabilities
-    except ValueError as error:
+    except Exception as error:  # ONNX Runtime's own errors share no base class but this one
         raise BundleError(f"the golden images of {name} do not fit its graph: {error}") from error
     if probabilities.shape != golden.probabilities.shape:
         raise BundleError(

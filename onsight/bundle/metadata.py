@@ -11,12 +11,17 @@ from pydantic import TypeAdapter, ValidationError
 from onsight.domain import BundleMetadata
 from onsight.errors import BundleError, ConfigError
 
-__all__ = ["BUNDLE_FORMAT", "dump_metadata", "parse_metadata", "validate_bundle_name"]
+__all__ = ["BUNDLE_FORMAT", "dump_metadata", "is_bundle_name", "parse_metadata", "validate_bundle_name"]
 
 BUNDLE_FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}-v[1-9][0-9]{0,8}")
 _ADAPTER = TypeAdapter(BundleMetadata)
 _FIELDS = frozenset(field.name for field in fields(BundleMetadata))
+
+
+def is_bundle_name(name: str) -> bool:
+    """Whether it is ``<model_name>-v<version>`` and nothing else."""
+    return _NAME.fullmatch(name) is not None
 
 
 def validate_bundle_name(name: str) -> str:
@@ -25,7 +30,7 @@ def validate_bundle_name(name: str) -> str:
     Raises:
         ConfigError: It is not.
     """
-    if not _NAME.fullmatch(name):
+    if not is_bundle_name(name):
         raise ConfigError(f"{name[:100]!r} is no bundle name", hint="a bundle is named <model_name>-v<version>")
     return name
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from onsight.bundle.checksums import dump_checksums, sha256_of_bytes
 from onsight.bundle.golden import GoldenImages, write_golden
-from onsight.bundle.metadata import dump_metadata, parse_metadata, validate_bundle_name
+from onsight.bundle.metadata import dump_metadata, is_bundle_name, parse_metadata, validate_bundle_name
 from onsight.domain import BundleMetadata
-from onsight.errors import BundleError, BundleExistsError, OnsightError
+from onsight.errors import BundleError, BundleExistsError, StorageError
 from onsight.storage import ArtifactStore
 
 __all__ = ["BundleParts", "list_bundles", "metadata_key", "publish_bundle", "read_metadata"]
@@ -82,8 +83,9 @@ def read_metadata(store: ArtifactStore, name: str) -> BundleMetadata:
 
 def list_bundles(store: ArtifactStore) -> list[str]:
     """Names of all published bundles, sorted by model and version."""
-    found = [key.removeprefix("models/").removesuffix(".yaml") for key in store.list("models") if key.count("/") == 1]
-    return sorted(found, key=lambda name: (name.rpartition("-v")[0], int(name.rpartition("-v")[2])))
+    files = [key.removeprefix("models/") for key in store.list("models") if key.endswith(".yaml")]
+    names = [name for name in (file.removesuffix(".yaml") for file in files) if is_bundle_name(name)]
+    return sorted(names, key=lambda name: (name.rpartition("-v")[0], int(name.rpartition("-v")[2])))
 
 
 def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
@@ -98,9 +100,11 @@ def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
         shutil.copytree(parts.uae_detector, staging / "models" / f"{name}_uae")
         shutil.copytree(parts.bbsd_detector, staging / "models" / f"{name}_bbsd")
         shutil.copyfile(parts.reference, reference)
+        write_golden(parts.golden, model / "golden.npz")
     except FileNotFoundError as error:
         raise BundleError(f"a part of bundle {name} is missing: {error.filename}") from error
-    write_golden(parts.golden, model / "golden.npz")
+    except OSError as error:
+        raise StorageError(f"bundle {name} cannot be put together in {staging}: {error.strerror}") from error
     return [model, staging / "models" / f"{name}_uae", staging / "models" / f"{name}_bbsd", reference]
 
 
@@ -114,24 +118,21 @@ def _publish_folders(store: ArtifactStore, staging: Path, folders: list[Path], m
     for key in keys:
         # Without the metadata file this is no bundle but the rest of a publication that was cut off.
         store.delete(key)
+    published: list[str] = []
     try:
         for key, folder in zip(keys, folders, strict=True):
             if folder.is_dir():
                 store.publish_directory(folder, key)
             else:
                 store.put_bytes(key, folder.read_bytes())
+            published.append(key)
         store.put_bytes(metadata_key(metadata.bundle_name), dump_metadata(metadata))
     except BaseException:
-        for key in keys:
-            _take_back(store, key)
+        for key in published:
+            # Storage that fails to write may fail to delete as well; without metadata it is no bundle.
+            with suppress(StorageError):
+                store.delete(key)
         raise
-
-
-def _take_back(store: ArtifactStore, key: str) -> None:
-    try:
-        store.delete(key)
-    except OnsightError:
-        return  # The storage that failed to write fails to delete as well; without metadata it is no bundle.
 
 
 def _same_or_refused(store: ArtifactStore, metadata: BundleMetadata) -> BundleMetadata:
