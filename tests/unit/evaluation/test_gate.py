@@ -77,8 +77,16 @@ def test_a_challenger_that_answers_the_same_passes(test: str) -> None:
     verdict = decide(same, same, GateConfig(test=test))
     assert verdict.passed
     assert verdict.difference is not None
-    assert (verdict.difference.value, verdict.difference.low, verdict.difference.high) == (0, 0, 0)
+    assert verdict.difference.value == 0
     assert verdict.champion == "cells-v1"
+
+
+@BOTH_TESTS
+@pytest.mark.parametrize(("ours", "theirs"), [(83, 81), (58, 56), (29, 27)])
+def test_a_gain_of_just_the_margin_is_enough(test: str, ours: int, theirs: int) -> None:
+    # As floats, 0.83 - 0.81 is less than 0.02.
+    challenger, champion = (answers(np.arange(100) < right) for right in (ours, theirs))
+    assert decide(challenger, champion, GateConfig(test=test, margin=0.02)).passed
 
 
 @BOTH_TESTS
@@ -115,10 +123,35 @@ def test_mcnemar_gives_the_exact_two_sided_p_value() -> None:
     ours, theirs = right_for(wins=9, losses=2, both=50, neither=3)
     verdict = decide(answers(ours), answers(theirs), GateConfig(test="mcnemar"))
     assert verdict.p_value == pytest.approx(binomtest(2, 11).pvalue)
-    # Clopper-Pearson for 9 of 11 is [0.4822, 0.9772]; the difference is (2 share - 1) * 11 / 64.
+
+
+def test_mcnemars_bounds_are_those_of_the_published_example() -> None:
+    # Tango (1998) gives [0.061, 0.345] for 12 against 2 of 50.
+    ours, theirs = right_for(wins=12, losses=2, both=30, neither=6)
+    verdict = decide(answers(ours), answers(theirs), GateConfig(test="mcnemar"))
     assert verdict.difference is not None
-    assert verdict.difference.low == pytest.approx((2 * 0.48224 - 1) * 11 / 64, abs=1e-4)
-    assert verdict.difference.high == pytest.approx((2 * 0.97717 - 1) * 11 / 64, abs=1e-4)
+    assert (verdict.difference.low, verdict.difference.high) == pytest.approx((0.0611, 0.3447), abs=5e-5)
+
+
+def test_mcnemars_bounds_with_no_differing_answer_depend_on_the_number_of_images() -> None:
+    same = answers(np.ones(200, dtype=bool))
+    verdict = decide(same, same, GateConfig(test="mcnemar"))
+    assert verdict.difference is not None
+    bound = 1.959964**2 / (200 + 1.959964**2)
+    assert (verdict.difference.low, verdict.difference.high) == pytest.approx((-bound, bound), abs=1e-6)
+
+
+@pytest.mark.parametrize(("p_win", "p_loss"), [(0.05, 0.0), (0.0, 0.03), (0.06, 0.04)])
+def test_mcnemars_intervals_cover_the_truth_as_often_as_they_say(p_win: float, p_loss: float) -> None:
+    generator, covered = np.random.default_rng(5), 0
+    evaluation = evaluate(answers(np.ones(300, dtype=bool)), EvaluateConfig(bootstrap_samples=200))
+    for _ in range(200):
+        wins, losses, both = generator.multinomial(300, [p_win, p_loss, 1 - p_win - p_loss])
+        ours, theirs = (answers(is_right) for is_right in right_for(wins, losses, both, 0))
+        difference = compare(ours, theirs, evaluation, GateConfig(test="mcnemar"), "cells-v2", "cells-v1").difference
+        assert difference is not None
+        covered += difference.low <= p_win - p_loss <= difference.high
+    assert covered >= 180
 
 
 def test_the_bootstrap_difference_agrees_with_its_standard_error() -> None:
