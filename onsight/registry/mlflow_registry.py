@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
+from urllib.parse import urlparse
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion as MlflowModelVersion
@@ -13,12 +14,13 @@ from mlflow.exceptions import MlflowException
 from onsight.domain import ModelVersion
 from onsight.errors import DependencyError
 from onsight.settings import Settings
+from onsight.tracking.connection import connect, unreachable
 from onsight.tracking.delivery import find_logged_model
-from onsight.tracking.mlflow_tracker import connect, unreachable
 
 __all__ = ["MlflowRegistry"]
 
 _RUN_URI = re.compile(r"runs:/(?P<run_id>[^/]+)/(?P<name>.+)")
+# MLflow calls an alias that names nothing an invalid parameter.
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 
@@ -88,7 +90,10 @@ def _source(client: MlflowClient, model_uri: str) -> tuple[str, str | None]:
             hint="python -m onsight.tracking sync, then try again",
             run_id=run_uri["run_id"],
         )
-    return f"models:/{model.model_id}", model.model_id
+    if urlparse(client.tracking_uri).scheme in ("http", "https"):
+        return f"models:/{model.model_id}", model.model_id
+    # Without a server, MLflow's store looks such an address up in the process's default tracking address.
+    return str(model.artifact_location), model.model_id
 
 
 def _resolve(client: MlflowClient, model_name: str, version_or_alias: str) -> ModelVersion | None:

@@ -26,9 +26,10 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 
 from onsight.tracking.journal import Record
+from onsight.tracking.messages import first_line
 from onsight.tracking.sender import Refused
 
-__all__ = ["Delivery", "find_logged_model"]
+__all__ = ["Delivery", "find_logged_model", "is_final"]
 
 # MLflow's limits for one call, and for one value.
 _METRICS_PER_CALL = 1000
@@ -64,8 +65,8 @@ class Delivery:
         try:
             send(records)
         except Exception as error:
-            if _is_final(error):
-                raise Refused(str(error).splitlines()[0][:500]) from error
+            if is_final(error):
+                raise Refused(first_line(error)) from error
             raise
 
     def _send_metrics(self, records: Sequence[Record]) -> None:
@@ -138,7 +139,8 @@ def find_logged_model(client: MlflowClient, run_id: str, name: str) -> LoggedMod
             return None
 
 
-def _is_final(error: Exception) -> bool:
+def is_final(error: Exception) -> bool:
+    """Whether the server answered, and will answer the same when asked again."""
     if isinstance(error, Refused):
         return True
     if isinstance(error, MlflowException):

@@ -127,6 +127,8 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the journal; when everything was sent, nothing of it stays on disk."""
+        if self._file.closed:
+            return
         if not self._pending:
             self._path.unlink(missing_ok=True)
             self._sent_path.unlink(missing_ok=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlparse
 
 from mlflow import MlflowClient
@@ -14,46 +12,14 @@ from mlflow.exceptions import MlflowException
 from onsight.config import MlflowConfig
 from onsight.errors import ConfigError, DependencyError
 from onsight.settings import Settings
+from onsight.tracking.connection import connect, journal_folder, unreachable
 from onsight.tracking.journal import Journal
+from onsight.tracking.messages import without_password
 from onsight.tracking.mlflow_run import MlflowRun
 
-__all__ = ["MlflowTracker", "connect", "journal_folder", "unreachable"]
+__all__ = ["MlflowTracker"]
 
 _RESUME_FLUSH_S = 60.0
-
-
-def connect(settings: Settings) -> MlflowClient:
-    """A client of the tracking server, or of the local SQLite file, that gives up early.
-
-    Raises:
-        DependencyError: The address is of no kind that MLflow knows, or the local file cannot be opened.
-    """
-    # MLflow's client reads these from the environment alone. Its own patience (7 retries, 120 s each) is replaced
-    # by the journal's: one short attempt, then again later.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(max(1, round(settings.request_timeout_s))))
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    uri = settings.mlflow_tracking_uri
-    try:
-        if not settings.tracking_uri:
-            settings.state_dir.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except (MlflowException, OSError) as error:
-        raise unreachable(uri, error) from error
-
-
-def unreachable(uri: str, error: Exception) -> DependencyError:
-    """The error of a tracking server that does not answer."""
-    return DependencyError(
-        f"MLflow at {_without_password(uri)} does not answer: {str(error).splitlines()[0][:300]}",
-        hint="start the server, or set MLFLOW_TRACKING_URI; unset it to track into a local file",
-    )
-
-
-def journal_folder(settings: Settings) -> Path:
-    """Where runs keep their journals."""
-    return settings.state_dir.absolute() / "tracking_journal"
 
 
 class MlflowTracker:
@@ -132,8 +98,8 @@ class MlflowTracker:
     def _link(self, run: Run) -> str:
         page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
         if urlparse(self._uri).scheme in ("http", "https"):
-            return f"{_without_password(self._uri).rstrip('/')}/{page}"
-        return f"mlflow ui --backend-store-uri {_without_password(self._uri)}  (then http://127.0.0.1:5000/{page})"
+            return f"{without_password(self._uri).rstrip('/')}/{page}"
+        return f"mlflow ui --backend-store-uri {without_password(self._uri)}  (then http://127.0.0.1:5000/{page})"
 
     def _experiment(self, config: MlflowConfig) -> Experiment:
         client = self._connected()
@@ -175,10 +141,3 @@ class MlflowTracker:
 def _logged_steps(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
     names = [name for name in client.get_run(run_id).data.metrics if not name.startswith("system/")]
     return {(name, metric.step) for name in names for metric in client.get_metric_history(run_id, name)}
-
-
-def _without_password(uri: str) -> str:
-    parts = urlparse(uri)
-    if parts.password is None:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@", 1)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from onsight.tracking.journal import Journal, Record
+from onsight.tracking.messages import first_line
 
 __all__ = ["Refused", "Sender"]
 
@@ -124,12 +125,8 @@ class Sender:
         with self._changed:
             if not self._is_away:
                 _LOG.warning(
-                    "the tracking server does not answer; the run goes on, its calls are kept (%s)", _first_line(error)
+                    "the tracking server does not answer; the run goes on, its calls are kept (%s)", first_line(error)
                 )
             self._is_away = True
             self._failures += 1
             self._changed.notify_all()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:300]

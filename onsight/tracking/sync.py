@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from onsight.errors import ConfigError, DependencyError
+from onsight.errors import ConfigError
 from onsight.settings import Settings
+from onsight.tracking.connection import connect, journal_folder, unreachable
 from onsight.tracking.delivery import Delivery
 from onsight.tracking.journal import Journal, journalled_runs
-from onsight.tracking.mlflow_tracker import connect, journal_folder
 from onsight.tracking.sender import Sender
 
 __all__ = ["SyncedRun", "sync_journals"]
@@ -67,9 +67,7 @@ def _sync(client: MlflowClient, journal: Journal) -> SyncedRun:
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return SyncedRun(journal.run_id, 0, kept, "this server knows no such run; check MLFLOW_TRACKING_URI")
-        raise DependencyError(
-            f"MLflow does not answer: {str(error).splitlines()[0][:300]}", hint="start the server and try again"
-        ) from error
+        raise unreachable(client.tracking_uri, error) from error
     sender = Sender(journal, Delivery(client, journal.run_id, journal.files))
     is_sent = sender.drain(_DRAIN_S)
     sender.stop(_STOP_S)

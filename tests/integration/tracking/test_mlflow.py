@@ -203,7 +203,7 @@ def test_a_server_that_is_away_is_a_dependency_error(tmp_path: Path) -> None:
         with pytest.raises(DependencyError) as caught:
             call()
         assert "127.0.0.1:9" in caught.value.message
-        assert "secret" not in str(caught.value).split("does not answer")[0]
+        assert "secret" not in str(caught.value)
         assert "MLFLOW_TRACKING_URI" in caught.value.hint
 
 
