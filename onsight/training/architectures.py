@@ -95,15 +95,19 @@ def _features(config: ModelConfig, pixels: keras.KerasTensor) -> keras.KerasTens
         return lite0_features(pixels)
     name, arguments, preprocess = _APPLICATIONS[config.architecture]
     weights = "imagenet" if config.weights == "imagenet" else None
+    previous_s = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
     try:
-        previous_s = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(_DOWNLOAD_TIMEOUT_S)
         backbone = getattr(keras.applications, name)(
             include_top=False, weights=weights, input_tensor=preprocess(pixels), **arguments
         )
-    except Exception as error:
+    except Exception as error:  # Keras raises a plain Exception when a download fails
         if weights is None:
-            raise
+            size = config.input_size
+            raise TrainingError(
+                f"{config.architecture} cannot be built for {size.w} x {size.h} pixels: {error}",
+                hint="give a larger model.input_size",
+            ) from error
         raise TrainingError(
             f"the ImageNet weights of {config.architecture} could not be downloaded: {error}",
             hint="without internet: copy the file into ~/.keras/models on this machine, set weights to a file, or none",
@@ -118,7 +122,7 @@ def _small_cnn(pixels: keras.KerasTensor) -> keras.KerasTensor:
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(pixels)
     for index, filters in enumerate((32, 64, 128, 128)):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv_{index}")(x)
-        x = layers.BatchNormalization(name=f"conv_{index}_norm")(x)
+        x = layers.BatchNormalization(momentum=0.9, name=f"conv_{index}_norm")(x)
         x = layers.ReLU(name=f"conv_{index}_relu")(x)
         if index < 3:  # noqa: PLR2004 - the last convolution keeps its resolution for the activation map
             x = layers.MaxPooling2D(name=f"conv_{index}_pool")(x)

@@ -12,7 +12,7 @@ import keras
 
 from onsight.errors import TrainingError
 
-__all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Checkpoints", "Progress"]
 
 _POINTER, _NETWORK, _BEST, _PROGRESS = "latest.json", "network.keras", "best.weights.h5", "progress.json"
 
@@ -46,58 +46,80 @@ class Progress:
         return is_best
 
 
-def save_checkpoint(directory: Path, network: keras.Model, progress: Progress, *, is_best: bool) -> None:
-    """Keep the state after an epoch. The pointer to it is replaced in one step, so that a kill at any moment leaves
-    either this state or the one before.
+@dataclass(frozen=True)
+class Checkpoints:
+    """The newest state of one run in a folder of its own.
 
-    Raises:
-        TrainingError: The folder cannot be written.
+    Attributes:
+        fingerprint: Of what is trained and how; a state with another one is not continued.
     """
-    fresh = directory / f"epoch-{progress.next_epoch:05d}"
-    try:
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        network.save(fresh / _NETWORK)
-        _keep_best(directory, fresh, network, is_best=is_best)
-        (fresh / _PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
-        pointer = directory / f"{_POINTER}.new"
-        pointer.write_text(json.dumps({"epoch": fresh.name}), encoding="utf-8")
-        pointer.replace(directory / _POINTER)
-    except OSError as error:
-        raise TrainingError(
-            f"the checkpoint in {directory} cannot be written: {error.strerror}", hint="check the disk's free space"
-        ) from error
-    for old in directory.glob("epoch-*"):
-        if old != fresh:
-            shutil.rmtree(old, ignore_errors=True)
 
+    directory: Path
+    fingerprint: str
 
-def load_checkpoint(directory: Path) -> tuple[keras.Model, Path, Progress] | None:
-    """The network with its optimizer, the best weights' file and the progress; None if there is no checkpoint.
+    def save(self, network: keras.Model, progress: Progress, *, is_best: bool) -> None:
+        """Keep the state after an epoch.
 
-    Raises:
-        TrainingError: The checkpoint is damaged.
-    """
-    if not (directory / _POINTER).exists():
-        return None
-    try:
-        latest = directory / json.loads((directory / _POINTER).read_text(encoding="utf-8"))["epoch"]
-        progress = Progress(**json.loads((latest / _PROGRESS).read_text(encoding="utf-8")))
-        return keras.saving.load_model(latest / _NETWORK), latest / _BEST, progress
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"the checkpoint in {directory} cannot be read: {error}", hint="start the run again without --resume"
-        ) from error
+        The pointer to it is replaced in one step, so that a kill at any moment leaves either this state or the one
+        before.
 
+        Raises:
+            TrainingError: The folder cannot be written.
+        """
+        fresh = self._folder(progress)
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            network.save(fresh / _NETWORK)
+            if is_best:
+                network.save_weights(fresh / _BEST)
+            else:
+                os.link(self._latest() / _BEST, fresh / _BEST)
+            content = asdict(progress) | {"fingerprint": self.fingerprint}
+            (fresh / _PROGRESS).write_text(json.dumps(content), encoding="utf-8")
+            pointer = self.directory / f"{_POINTER}.new"
+            pointer.write_text(json.dumps({"epoch": fresh.name}), encoding="utf-8")
+            pointer.replace(self.directory / _POINTER)
+        except OSError as error:
+            raise TrainingError(
+                f"the checkpoint in {self.directory} cannot be written: {error}", hint="check the disk's free space"
+            ) from error
+        for old in self.directory.glob("epoch-*"):
+            if old != fresh:
+                shutil.rmtree(old, ignore_errors=True)
 
-def best_weights(directory: Path, progress: Progress) -> Path:
-    """The file with the best epoch's weights."""
-    return directory / f"epoch-{progress.next_epoch:05d}" / _BEST
+    def load(self) -> tuple[keras.Model, Progress] | None:
+        """The network with its optimizer, and the progress; None if there is no state.
 
+        Raises:
+            TrainingError: The state is damaged, or that of another config or data set.
+        """
+        if not (self.directory / _POINTER).exists():
+            return None
+        try:
+            latest = self._latest()
+            content = json.loads((latest / _PROGRESS).read_text(encoding="utf-8"))
+            fingerprint, progress = content.pop("fingerprint"), Progress(**content)
+            network = keras.saving.load_model(latest / _NETWORK) if fingerprint == self.fingerprint else None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"the checkpoint in {self.directory} cannot be read: {error}",
+                hint="start the run again without --resume",
+            ) from error
+        if network is None:
+            raise TrainingError(
+                f"the checkpoint in {self.directory} is of another config or data set",
+                hint="give the config of the run to resume, or start again without --resume",
+            )
+        return network, progress
 
-def _keep_best(directory: Path, fresh: Path, network: keras.Model, *, is_best: bool) -> None:
-    if is_best:
-        network.save_weights(fresh / _BEST)
-        return
-    latest = directory / json.loads((directory / _POINTER).read_text(encoding="utf-8"))["epoch"]
-    os.link(latest / _BEST, fresh / _BEST)
+    def best_weights(self, progress: Progress) -> Path:
+        """The file with the best epoch's weights."""
+        return self._folder(progress) / _BEST
+
+    def _folder(self, progress: Progress) -> Path:
+        return self.directory / f"epoch-{progress.next_epoch:05d}"
+
+    def _latest(self) -> Path:
+        name = json.loads((self.directory / _POINTER).read_text(encoding="utf-8"))["epoch"]
+        return self.directory / str(name)

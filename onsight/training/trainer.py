@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ from onsight.domain import DatasetVersion
 from onsight.errors import TrainingError
 from onsight.tracking import TrackedRun
 from onsight.training.augmentation import Augmentation
-from onsight.training.checkpoint import Progress, best_weights, load_checkpoint, save_checkpoint
-from onsight.training.objective import balanced_row_weights, compile_network, freeze
+from onsight.training.checkpoint import Checkpoints, Progress
+from onsight.training.curves import plot_learning_curves
+from onsight.training.objective import Objective, freeze
 from onsight.training.pipeline import ImageSource, TrainingBatches, plain_batches
 
 __all__ = ["TrainOutcome", "TrainingJob", "train_classifier"]
@@ -28,7 +31,9 @@ class TrainOutcome:
     """A trained network, at its best epoch.
 
     Attributes:
+        network: Without optimizer and loss.
         best_epoch: Counted from 0.
+        epochs_run: Of the whole run, also those before a resume.
         history: Each metric's value by epoch.
         train_s: Wall time of the epochs done in this process, seconds.
     """
@@ -54,6 +59,16 @@ class TrainingJob:
     checkpoint_dir: Path
     resume: bool = False
 
+    def fingerprint(self, dataset: DatasetVersion) -> str:
+        """The same for jobs that train the same way on the same data: only such a job can be resumed."""
+        parts = (
+            self.model.model_dump_json(exclude={"drift_detection"}),
+            self.train.model_dump_json(exclude={"mlflow", "workers"}),
+            dataset.revision,
+            str(dataset.split_sizes()),
+        )
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
 
 def train_classifier(
     network: keras.Model,
@@ -68,11 +83,11 @@ def train_classifier(
         network: As ``build_classifier`` gave it; trained in place unless a checkpoint replaces it.
         dataset: With splits ``train`` and ``valid``.
         job: What to train and how.
-        run: Gets each epoch's metrics as it ends.
+        run: Gets each epoch's metrics as it ends, and the learning curves.
         report: Gets a line of progress per epoch.
 
     Raises:
-        TrainingError: The loss is no number any more, or a checkpoint cannot be written or read.
+        TrainingError: The loss is no number any more, or a checkpoint cannot be written, read or continued.
         ConfigError: An augmenter does not take its arguments.
         ImageError: An image cannot be read.
     """
@@ -82,87 +97,85 @@ def train_classifier(
 class _Loop:
     def __init__(self, network: keras.Model, job: TrainingJob, run: TrackedRun, report: Callable[[str], None]) -> None:
         self._network, self._job, self._run, self._report = network, job, run, report
-        self._model, self._config, self._hparams = job.model, job.train, job.train.hparams
+        self._hparams = job.train.hparams
         self._progress = Progress()
 
     def train(self, dataset: DatasetVersion) -> TrainOutcome:
-        directory = self._job.checkpoint_dir
         # Same seed, same run: without it, sums in another order give other last digits, and other weights in the end.
         tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(self._hparams.seed)
-        batches, valid = self._batches(dataset)
-        if not (self._job.resume and self._restore(directory)):
-            self._start_phase(batches.steps)
+        checkpoints = Checkpoints(self._job.checkpoint_dir, self._job.fingerprint(dataset))
+        resumed = self._job.resume and self._restore(checkpoints)
+        batches, valid = self._open_images(dataset)
+        objective = Objective(self._job.model, self._hparams, dataset.splits["train"].labels)
         started_s = time.monotonic()
         while self._progress.next_epoch < self._hparams.epochs and not self._should_stop():
-            if 0 < self._progress.next_epoch == self._hparams.freeze_epochs:
-                self._start_phase(batches.steps)
-            self._epoch(batches, valid, directory)
-        self._network.load_weights(best_weights(directory, self._progress))
+            if not resumed and self._progress.next_epoch in (0, self._hparams.freeze_epochs):
+                self._start_phase(objective, batches.steps)
+            resumed = False
+            self._epoch(batches, valid, checkpoints)
+        train_s = time.monotonic() - started_s
+        self._network.load_weights(checkpoints.best_weights(self._progress))
+        self._log_curves()
         return TrainOutcome(
-            network=self._network,
+            # The same layers, without the optimizer's state, which would triple the file, and the loss.
+            network=keras.Model(self._network.inputs[0], self._network.outputs[0], name=self._network.name),
             best_epoch=self._progress.best_epoch,
             epochs_run=self._progress.next_epoch,
             history=self._progress.history,
-            train_s=time.monotonic() - started_s,
+            train_s=train_s,
         )
 
-    def _batches(self, dataset: DatasetVersion) -> tuple[TrainingBatches, tf.data.Dataset]:
-        size = self._model.input_size
+    def _open_images(self, dataset: DatasetVersion) -> tuple[TrainingBatches, _Validation]:
+        size, hparams, started_s = self._job.model.input_size, self._hparams, time.monotonic()
+        augmentation = Augmentation(self._job.train.augmentation)
         train = ImageSource(dataset.splits["train"], size.w, size.h)
-        labels = train.split.labels
-        balanced = self._hparams.class_weights == "balanced"
-        batches = TrainingBatches(
-            source=train,
-            augmentation=Augmentation(self._config.augmentation),
-            row_weights=balanced_row_weights(labels) if balanced else np.ones(len(labels), np.float32),
-            batch_size=self._hparams.batch_size,
-            seed=self._hparams.seed,
-            workers=self._config.workers,
-        )
-        return batches, plain_batches(ImageSource(dataset.splits["valid"], size.w, size.h), self._hparams.batch_size)
+        valid = ImageSource(dataset.splits["valid"], size.w, size.h)
+        n_kept = sum(len(source.split) for source in (train, valid) if source.is_kept)
+        self._report(f"{n_kept} images decoded and kept in memory in {time.monotonic() - started_s:.1f} s")
+        batches = TrainingBatches(train, augmentation, hparams.batch_size, hparams.seed, self._job.train.workers)
+        return batches, _Validation(valid, plain_batches(valid, hparams.batch_size))
 
-    def _start_phase(self, steps_per_epoch: int) -> None:
+    def _start_phase(self, objective: Objective, steps_per_epoch: int) -> None:
         """Freeze or unfreeze, with a fresh optimizer and schedule over the phase's epochs."""
         hparams, epoch = self._hparams, self._progress.next_epoch
         is_frozen = epoch < hparams.freeze_epochs
-        pretrained = self._model.weights != "none"
-        freeze(self._network, unfrozen_share=0 if is_frozen else hparams.unfreeze_share, pretrained=pretrained)
+        share = 0 if is_frozen else hparams.unfreeze_share
+        freeze(self._network, unfrozen_share=share, pretrained=self._job.model.weights != "none")
         # Without a frozen phase there is no head to protect: the whole network starts at init_lr.
-        fine_tunes = epoch > 0
+        learning_rate = hparams.fine_tune_lr if epoch > 0 else hparams.init_lr
         epochs = hparams.freeze_epochs if is_frozen else hparams.epochs - epoch
-        compile_network(
-            self._network,
-            self._model,
-            hparams,
-            hparams.fine_tune_lr if fine_tunes else hparams.init_lr,
-            epochs * steps_per_epoch,
-        )
+        objective.compile(self._network, learning_rate, epochs * steps_per_epoch)
+        learns = sum(int(np.prod(weight.shape)) for weight in self._network.trainable_weights)
+        part = "the head on a frozen backbone" if is_frozen else f"the head and {share:.0%} of the backbone's layers"
+        self._report(f"training {part}: {learns:,} parameters, {epochs} epochs")
 
-    def _restore(self, directory: Path) -> bool:
-        found = load_checkpoint(directory)
+    def _restore(self, checkpoints: Checkpoints) -> bool:
+        found = checkpoints.load()
         if found is None:
             return False
-        self._network, _, self._progress = found
+        self._network, self._progress = found
         self._report(f"going on after epoch {self._progress.next_epoch} of {self._hparams.epochs}")
-        return True
+        # A kill between two phases leaves the first one's last epoch: the second starts as it would have.
+        return self._progress.next_epoch != self._hparams.freeze_epochs
 
-    def _epoch(self, batches: TrainingBatches, valid: tf.data.Dataset, directory: Path) -> None:
+    def _epoch(self, batches: TrainingBatches, valid: _Validation, checkpoints: Checkpoints) -> None:
         epoch, started_s = self._progress.next_epoch, time.monotonic()
-        # Draws inside the network depend on the epoch alone, as the order of the images does.
-        keras.utils.set_random_seed(self._hparams.seed + epoch)
-        fitted = self._network.fit(batches.epoch(epoch), epochs=1, verbose=0).history
+        _seed_layers(self._network, self._hparams.seed, epoch)
+        with batches.source.own_errors():
+            fitted = self._network.fit(batches.epoch(epoch), epochs=1, verbose=0).history
         values = {name: float(series[0]) for name, series in fitted.items()}
         if not np.isfinite(values["loss"]):
             raise TrainingError(
                 f"the loss is {values['loss']} after epoch {epoch + 1}",
                 hint="lower train.hparams.init_lr or fine_tune_lr",
             )
-        for name, value in self._network.evaluate(valid, verbose=0, return_dict=True).items():
-            values[f"val_{name}"] = float(value)
+        with valid.source.own_errors():
+            validated = self._network.evaluate(valid.batches, verbose=0, return_dict=True)
+        values |= {f"val_{name}": float(value) for name, value in validated.items()}
         monitored = self._hparams.monitor
         is_best = self._progress.add(values, monitored=monitored, lower_is_better=monitored == "val_loss")
-        save_checkpoint(directory, self._network, self._progress, is_best=is_best)
+        checkpoints.save(self._network, self._progress, is_best=is_best)
         self._run.log_metrics(values, step=epoch)
         self._report(_epoch_line(epoch, self._hparams.epochs, values, time.monotonic() - started_s, is_best=is_best))
 
@@ -172,6 +185,27 @@ class _Loop:
         # The frozen phase only prepares the head: stopping starts to count when fine-tuning has begun.
         fine_tuned = self._progress.next_epoch - self._hparams.freeze_epochs
         return 0 < patience <= min(since_best, fine_tuned)
+
+    def _log_curves(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "learning_curves.png"
+            plot_learning_curves(
+                self._progress.history, path, self._progress.best_epoch, first_fine_tuned=self._hparams.freeze_epochs
+            )
+            self._run.log_artifact(path, "plots")
+
+
+@dataclass(frozen=True)
+class _Validation:
+    source: ImageSource
+    batches: tf.data.Dataset
+
+
+def _seed_layers(network: keras.Model, seed: int, epoch: int) -> None:
+    """Make draws inside the network depend on the epoch alone, as the order of the images does."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
+            layer.seed_generator.state.assign([seed, epoch])
 
 
 def _epoch_line(epoch: int, epochs: int, values: Mapping[str, float], wall_s: float, *, is_best: bool) -> str:
