@@ -112,7 +112,8 @@ def _check_gain(comparison: _Comparison, config: GateConfig, champion_name: str)
     safe = comparison.lowest >= -config.max_regression - _NEARLY
     regression = (
         f"a loss larger than {config.max_regression:.4f} is {'' if safe else 'not '}ruled out: at "
-        f"{config.confidence:.0%} confidence {config.metric} loses at most {max(0.0, -comparison.lowest):.4f}"
+        f"{config.confidence:.0%} confidence {config.metric} "
+        f"{'loses at most' if comparison.lowest < 0 else 'gains at least'} {abs(comparison.lowest):.4f}"
     )
     return [(enough, margin), (safe, regression)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -64,7 +65,8 @@ def draw_mistakes(mistakes: list[Mistake], path: Path) -> None:
     cell_height = _SIDE + _CAPTION + _GAP
     sheet = Image.new("RGB", (columns * (_SIDE + _GAP) + _GAP, rows * cell_height + _GAP), _WHITE)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=13)
+    # Pillow's own font lacks arrows and many letters; matplotlib brings one that has them.
+    font = ImageFont.truetype(Path(mpl.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size=12)
     for place, mistake in enumerate(mistakes):
         x = _GAP + (place % _COLUMNS) * (_SIDE + _GAP)
         y = _GAP + (place // _COLUMNS) * cell_height
@@ -99,7 +101,7 @@ def _thumbnail(path: Path) -> Image.Image:
     return square
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def _fit(text: str, font: ImageFont.FreeTypeFont) -> str:
     """Shorten a text to the width of a thumbnail; its end, which holds the probability, stays."""
     if font.getlength(text) <= _SIDE:
         return text

@@ -32,7 +32,12 @@ def plot_confusion(evaluation: Evaluation, scored: ScoredSplit, path: Path) -> N
     if scored.classifier_type == "multi-label":
         counts = evaluation.confusion.reshape(len(names), 4)
         actual = evaluation.confusion.sum(axis=2).repeat(2, axis=1)
-        columns = ["absent,\nsaid absent", "absent,\nsaid present", "present,\nsaid absent", "present,\nsaid present"]
+        columns = [
+            "absent,\nsaid\nabsent",
+            "absent,\nsaid\npresent",
+            "present,\nsaid\nabsent",
+            "present,\nsaid\npresent",
+        ]
     else:
         counts = evaluation.confusion
         actual = counts.sum(axis=1, keepdims=True)
@@ -92,7 +97,7 @@ def plot_curves(evaluation: Evaluation, scored: ScoredSplit, path: Path) -> None
     right.set(xlabel="recall", ylabel="precision", title="Precision-recall (average precision)", ylim=(0, 1.02))
     for axes, corner in ((left, "lower right"), (right, "lower left")):
         if drawn:
-            axes.legend(loc=corner, frameon=False, fontsize=8)
+            axes.legend(loc=corner, fontsize=8, framealpha=0.85, edgecolor="none")
     _tidy(left, right)
     _write(figure, path)
 

@@ -28,6 +28,10 @@ _METRICS = {
     "log_loss": "Log loss",
     "ece": "Expected calibration error",
 }
+_MULTI_LABEL_METRICS = {
+    "accuracy": "Accuracy (every label of the image right)",
+    "top_k_accuracy": "Top-{k} (any label found)",
+}
 _LOWER_IS_BETTER = ("log_loss", "ece")
 
 
@@ -80,7 +84,7 @@ def write_report(
         scored=scored,
         evaluation=evaluation,
         verdict=verdict,
-        rows=[_row(name, evaluation, champion) for name in _METRICS],
+        rows=_rows(evaluation, champion, is_multi_label=scored.classifier_type == "multi-label"),
         has_champion=champion is not None,
         images=images,
     )
@@ -105,12 +109,21 @@ def _draw(evaluation: Evaluation, scored: ScoredSplit, out_dir: Path, worst_n: i
     }
 
 
-def _row(name: str, evaluation: Evaluation, champion: Mapping[str, Interval] | None) -> dict[str, Any]:
+def _rows(
+    evaluation: Evaluation, champion: Mapping[str, Interval] | None, *, is_multi_label: bool
+) -> list[dict[str, Any]]:
+    labels = _METRICS | (_MULTI_LABEL_METRICS if is_multi_label else {})
+    if evaluation.top_k == 1 and not is_multi_label:
+        labels.pop("top_k_accuracy")  # it is the accuracy
+    return [_row(name, label, evaluation, champion) for name, label in labels.items()]
+
+
+def _row(name: str, label: str, evaluation: Evaluation, champion: Mapping[str, Interval] | None) -> dict[str, Any]:
     ours = evaluation.metrics[name]
     theirs = champion.get(name) if champion else None
     gain = None if theirs is None else (ours.value - theirs.value) * (-1 if name in _LOWER_IS_BETTER else 1)
     return {
-        "label": _METRICS[name].format(k=evaluation.top_k),
+        "label": label.format(k=evaluation.top_k),
         "ours": ours,
         "theirs": theirs,
         "trend": "" if not gain or math.isnan(gain) else "better" if gain > 0 else "worse",
