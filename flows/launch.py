@@ -10,7 +10,7 @@ from rich.console import Console
 
 from flows.summary import RunSummary, print_summary
 from onsight.config import Section
-from onsight.errors import DependencyError
+from onsight.errors import DependencyError, StorageError
 from onsight.settings import Settings
 
 __all__ = ["launch"]
@@ -24,6 +24,7 @@ def launch(flow: Callable[..., RunSummary], config: Section, **options: Any) -> 
         OnsightError: What a stage raised.
     """
     settings = Settings()
+    _make_state_folder(settings)
     check_prefect(settings)
     try:
         summary = flow(config, **options)
@@ -36,6 +37,17 @@ def launch(flow: Callable[..., RunSummary], config: Section, **options: Any) -> 
         raise
     print_summary(summary, Console())
     return summary
+
+
+def _make_state_folder(settings: Settings) -> None:
+    try:
+        # Prefect's temporary server makes its folder, but not that folder's parent.
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"the state folder {settings.state_dir} cannot be made: {error.strerror}",
+            hint="set ONSIGHT_STATE_DIR to a folder that can be written",
+        ) from error
 
 
 def check_prefect(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
 from prefect.flows import Flow
 from prefect.variables import Variable
@@ -39,16 +40,16 @@ def schedule_monitor(bundle_name: str, config: PrefectDeploymentConfig) -> str:
     _ensure_pool(config.monitor_pool_name)
     # Prefect types its methods as coroutines as well; called outside an event loop they are not.
     monitor = cast("Flow[..., object]", Flow.from_source(source=str(_REPOSITORY), entrypoint=_MONITOR_ENTRYPOINT))
-    identifier = monitor.deploy(
-        name=config.deployment_name,
-        work_pool_name=config.monitor_pool_name,
-        cron=config.cron,
-        parameters={"config": {"flow_module": "flows.monitor_flow", "window_size": config.window_size}},
-        build=False,
-        push=False,
-        print_next_steps=False,
+    deployment = cast(
+        "RunnerDeployment",
+        monitor.to_deployment(
+            name=config.deployment_name,
+            work_pool_name=config.monitor_pool_name,
+            cron=config.cron,
+            parameters={"config": {"flow_module": "flows.monitor_flow", "window_size": config.window_size}},
+        ),
     )
-    return str(identifier)
+    return str(deployment.apply())
 
 
 def _ensure_pool(name: str) -> None:
