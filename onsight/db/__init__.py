@@ -14,9 +14,10 @@ from onsight.db.records import (
 )
 from onsight.db.shipper import OutboxShipper, ShipReport
 from onsight.db.tables import ApiCallRow, Base, DesiredModelRow, PredictionRow
-from onsight.db.windows import PredictionWindow, newest_predictions
+from onsight.db.windows import GOLDEN_REQUEST_PREFIX, PredictionWindow, newest_predictions
 
 __all__ = [
+    "GOLDEN_REQUEST_PREFIX",
     "ApiCallRecord",
     "ApiCallRow",
     "Base",

@@ -13,7 +13,10 @@ from sqlalchemy import select
 from onsight.db.engine import Database
 from onsight.db.tables import PredictionRow
 
-__all__ = ["PredictionWindow", "newest_predictions"]
+__all__ = ["GOLDEN_REQUEST_PREFIX", "PredictionWindow", "newest_predictions"]
+
+# A deployment's golden images are answered and logged like any other, but they are no traffic.
+GOLDEN_REQUEST_PREFIX = "golden-"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class PredictionWindow:
 
 
 def newest_predictions(database: Database, model_name: str, model_version: int, limit: int) -> PredictionWindow:
-    """Reads at most ``limit`` predictions of one version, newest first.
+    """Reads at most ``limit`` predictions of one version, newest first, without those of golden images.
 
     Raises:
         DependencyError: The database does not answer.
@@ -48,6 +51,7 @@ def newest_predictions(database: Database, model_name: str, model_version: int, 
     query = (
         select(row.prediction_id, row.created_at, row.uae_feats, row.bbsd_feats, row.probabilities)
         .where(row.model_name == model_name, row.model_version == model_version)
+        .where(row.request_id.not_like(f"{GOLDEN_REQUEST_PREFIX}%"))
         .order_by(row.created_at.desc(), row.prediction_id.desc())
         .limit(limit)
     )

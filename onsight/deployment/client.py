@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from onsight.db import GOLDEN_REQUEST_PREFIX
 from onsight.errors import BundleError, DependencyError
 
 __all__ = ["DeployClient", "GoldenCheck"]
@@ -123,15 +125,17 @@ class DeployClient:
                 )
             time.sleep(_POLL_S)
 
-    def predict(self, image_rgb_hwc: NDArray[np.uint8]) -> Mapping[str, Any]:
-        """Sends one image, uint8 [H, W, 3] RGB, as lossless PNG.
+    def predict_golden(self, image_rgb_hwc: NDArray[np.uint8]) -> Mapping[str, Any]:
+        """Sends one golden image, uint8 [H, W, 3] RGB, as lossless PNG, marked as such in its request id.
 
         Raises:
             DependencyError: The service does not answer it.
         """
         encoded = io.BytesIO()
         Image.fromarray(image_rgb_hwc).save(encoded, "PNG", compress_level=1)
-        response = self._request("POST", "/predict", files={"file": ("golden.png", encoded.getvalue(), "image/png")})
+        files = {"file": ("golden.png", encoded.getvalue(), "image/png")}
+        headers = {"X-Request-ID": f"{GOLDEN_REQUEST_PREFIX}{uuid.uuid4().hex}"}
+        response = self._request("POST", "/predict", files=files, headers=headers)
         if not response.is_success:
             problem = _problem(response)
             raise DependencyError(
@@ -160,7 +164,7 @@ class DeployClient:
         images, expected = golden
         largest = 0.0
         for image, probabilities in zip(images, expected, strict=True):
-            answer = self.predict(image)
+            answer = self.predict_golden(image)
             answered_by = f"{answer['model_name']}-v{answer['model_version']}"
             if answered_by != bundle_name:
                 raise DependencyError(f"{self.service_url} answered with {answered_by}, not with {bundle_name}")

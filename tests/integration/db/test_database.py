@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, inspect, select, text
 
 from onsight.db import (
+    GOLDEN_REQUEST_PREFIX,
     ApiCallRecord,
     ApiCallRow,
     Base,
@@ -94,6 +95,14 @@ def test_upgrade_when_up_to_date_changes_nothing(database: Database) -> None:
     insert_predictions(database, [prediction()])
 
     upgrade(database)
+
+    assert len(newest_predictions(database, "cells", 1, 10)) == 1
+
+
+def test_newest_predictions_leaves_golden_images_out(database: Database) -> None:
+    upgrade(database)
+    golden = replace(prediction(), prediction_id=str(uuid7()), request_id=f"{GOLDEN_REQUEST_PREFIX}1")
+    insert_predictions(database, [prediction(), golden])
 
     assert len(newest_predictions(database, "cells", 1, 10)) == 1
 
