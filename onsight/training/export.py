@@ -166,4 +166,5 @@ def _area_weights(size: int, side: int) -> NDArray[np.float32]:
     edges = np.arange(side + 1) * (size / side)
     pixel = np.arange(size)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return (np.clip(overlap, 0, None) * (side / size)).astype(np.float32)
+    shares: NDArray[np.float32] = (np.clip(overlap, 0, None) * (side / size)).astype(np.float32)
+    return shares
