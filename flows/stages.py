@@ -45,7 +45,7 @@ class Stages:
 
     def say(self, message: str) -> None:
         """Print one line about the stage that runs."""
-        self._console.print(f"    {message}", highlight=False, markup=False)
+        self._console.print(f"    {message}", highlight=False, markup=False, soft_wrap=True)
 
     def timings(self) -> tuple[StageTiming, ...]:
         """Every stage so far; what happened between stages (start-up, bookkeeping) is the last row."""

@@ -1,0 +1,178 @@
+"""What goes wrong, with its message and exit code; nothing half-written stays behind."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import run_flow
+from onsight.registry import open_registry
+from onsight.settings import Settings
+from tests.integration.flows.conftest import WriteConfig
+
+
+def outcome(capsys: pytest.CaptureFixture[str], config: Path, *arguments: str) -> tuple[int, str]:
+    code = run_flow.main(["--config", str(config), *arguments])
+    return code, capsys.readouterr().err
+
+
+def assert_nothing_published(settings: Settings) -> None:
+    storage = Path(settings.central_storage_url)
+    assert [path for path in storage.rglob("*") if path.is_file()] == []
+    if (settings.state_dir / "mlflow.db").exists():
+        assert open_registry(settings).resolve("plankton", "1") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ({"train.hparams.epoch": 3}, 2, "train.hparams.epoch: unknown key, did you mean epochs?"),
+        ({"train.hparams.epochs": "many"}, 2, "train.hparams.epochs: Input should be a valid integer"),
+        (
+            {"train.augmentation": [{"name": "Fliplr", "args": {"x": 1}}]},
+            2,
+            "train.augmentation.0: Fliplr does not take",
+        ),
+        ({"dataset.dvc_tag": "v9.9.9"}, 3, "v9.9.9"),
+        ({"dataset.ds_name": "nothing"}, 3, "nothing"),
+        ({"model.weights": "/nowhere/network.keras"}, 9, "there is no file /nowhere/network.keras"),
+        ({"model.classes": ["a", "b"]}, 4, "label_set_mismatch"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_train_flow_when_the_config_does_not_fit_then_says_so(
+    settings: Settings,
+    write_config: WriteConfig,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    code: int,
+    message: str,
+) -> None:
+    found, error = outcome(capsys, write_config("train", **changes))
+    assert found == code, error
+    assert message in error
+    assert "Traceback" not in error
+    assert_nothing_published(settings)
+    if code == 2 and "augmentation" not in str(changes):
+        assert not settings.state_dir.exists()
+
+
+def test_train_flow_when_an_image_is_corrupt_then_names_it(
+    settings: Settings,
+    write_config: WriteConfig,
+    plankton_dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(plankton_dataset, root, symlinks=True)
+    image = next((root / "plankton/images/test").glob("*/*.jpg"))
+    content = image.read_bytes()
+    image.unlink()
+    image.write_bytes(content[: len(content) // 3])
+    changes = {"dataset.ds_root": str(root), "dataset.dvc_checkout": False}
+    code, error = outcome(capsys, write_config("train", **changes))
+    assert code == 4, error
+    assert "unreadable_images" in error
+    assert image.name in error
+    assert_nothing_published(settings)
+
+
+def test_train_flow_when_the_working_copy_has_changes_then_refuses_and_keeps_them(
+    settings: Settings,
+    write_config: WriteConfig,
+    plankton_dataset: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(plankton_dataset, root, symlinks=True)
+    metadata = root / "plankton/metadata.yml"
+    metadata.write_text(metadata.read_text() + "note: mine\n")
+    code, error = outcome(capsys, write_config("train", **{"dataset.ds_root": str(root)}))
+    assert code == 3
+    assert "discard_changes" in error
+    assert metadata.read_text().endswith("note: mine\n")
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "PREFECT_API_URL"])
+def test_train_flow_when_a_server_is_down_then_says_which(
+    settings: Settings,
+    write_config: WriteConfig,
+    free_port: int,
+    variable: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port}")
+    code, error = outcome(capsys, write_config("train"))
+    assert code == 6, error
+    assert variable in error
+    assert str(free_port) in error
+    assert_nothing_published(settings)
+
+
+def test_full_flow_when_the_service_port_is_taken_then_says_so(
+    settings: Settings, write_config: WriteConfig, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_flow.main(["--config", str(write_config("train"))]) == 0
+    with closing(socket.create_server(("127.0.0.1", free_port))):
+        code, error = outcome(capsys, write_config("deploy", **{"deploy.version": "challenger"}))
+    assert code == 6, error
+    assert str(free_port) in error
+
+
+def test_train_flow_when_storage_is_full_then_takes_everything_back(
+    settings: Settings,
+    write_config: WriteConfig,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ONSIGHT_CENTRAL_STORAGE_URL", str(small_disk))
+    code, error = outcome(capsys, write_config("train"))
+    assert code == 7, error
+    assert "No space left on device" in error
+    assert_nothing_published(Settings())
+
+
+def test_train_flow_when_storage_is_read_only_then_stops_before_training(
+    settings: Settings,
+    write_config: WriteConfig,
+    small_disk: Path,
+    make_read_only: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    make_read_only()
+    monkeypatch.setenv("ONSIGHT_CENTRAL_STORAGE_URL", str(small_disk))
+    code, error = outcome(capsys, write_config("train"))
+    assert code == 7, error
+    assert "Read-only file system" in error
+    assert not (settings.state_dir / "mlflow.db").exists()
+
+
+def test_plan_prints_and_writes_nothing(
+    settings: Settings, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_flow.main(["--config", str(write_config("full")), "--plan"]) == 0
+    printed = capsys.readouterr().out
+    for expected in ("registry and storage", "champion   none yet", "replaces   nothing", "nothing was run"):
+        assert expected in printed
+    assert not settings.state_dir.exists()
+    assert not Path(settings.central_storage_url).exists()
+
+
+def test_help_loads_no_heavy_library(repository: Path) -> None:
+    code = "import sys, run_flow\ntry: run_flow.main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
+    assert "exit codes: 0 done" in done.stdout
+    loaded = set(done.stdout.split())
+    assert not loaded & {"tensorflow", "prefect", "mlflow", "numpy", "pydantic", "rich"}

@@ -1,0 +1,141 @@
+"""The whole flow on real photographs, with real MLflow, Prefect, storage and service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+
+import run_flow
+from onsight.bundle import list_bundles, read_metadata
+from onsight.registry import open_registry
+from onsight.settings import Settings
+from onsight.storage import open_store
+from tests.integration.flows.conftest import WriteConfig
+
+
+def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
+    settings: Settings, write_config: WriteConfig, plankton_images: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config("full", **{"evaluate.gate.max_regression": 1.0, "evaluate.gate.margin": -1.0})
+    assert run_flow.main(["--config", str(config)]) == 0
+    first = capsys.readouterr().out
+    assert "plankton-v1 is in production" in first
+    assert "there is no champion to compare with" in first
+
+    # The command that the summary shows works as it stands.
+    curl = re.search(r"curl -F \S+ \S+", first)
+    assert curl is not None
+    answer = json.loads(subprocess.run([*curl[0].split(), "-sS"], capture_output=True, check=True).stdout)
+    assert answer["model_version"] == 1
+    assert sum(answer["prediction"].values()) == pytest.approx(1, abs=1e-5)
+
+    assert run_flow.main(["--config", str(config), "--set", "train.hparams.seed=3"]) == 0
+    assert "plankton-v2 is in production" in capsys.readouterr().out
+    url = curl[0].split()[-1].removesuffix("/predict")
+    assert httpx.get(f"{url}/models/current").json()["serving"]["bundle_name"] == "plankton-v2"
+
+    store, registry = open_store(settings), open_registry(settings)
+    assert list_bundles(store) == ["plankton-v1", "plankton-v2"]
+    champion = registry.resolve("plankton", "champion")
+    assert champion is not None
+    assert champion.version == 2
+    records = [json.loads(store.read_bytes(key)) for key in store.list("promotions/plankton")]
+    assert [record["version"] for record in records] == [1, 2]
+    assert records[1]["replaced"]["version"] == 1
+
+    _check_run(settings, champion.run_id)
+    with get_client(sync_client=True) as client:
+        variable = client.read_variable_by_name("current_model_metadata_file")
+        assert variable is not None
+        assert variable.value == "models/plankton-v2.yaml"
+        deployment = client.read_deployment_by_name("drift-monitor/drift-monitor")
+        assert deployment.work_pool_name == "onsight-monitor"
+        assert [schedule.active for schedule in deployment.schedules] == [True]
+
+    _check_monitor(url, plankton_images, capsys)
+
+
+def _check_run(settings: Settings, run_id: str) -> None:
+    client = MlflowClient(settings.mlflow_tracking_uri)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["dataset.tag"] == "v1.0.0"
+    assert run.data.tags["onsight.promotion_gate"] == "passed"
+    assert 0 <= run.data.metrics["test_accuracy_low"] <= run.data.metrics["test_accuracy"] <= 1
+    assert len(client.get_metric_history(run_id, "val_loss")) == 1
+    assert run.inputs.dataset_inputs
+    artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}
+    assert {"evaluation", "validation", "plots"} <= artifacts
+
+
+def _check_monitor(url: str, images: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for image in images[:25]:
+        assert httpx.post(f"{url}/predict", files={"file": image.read_bytes()}).is_success
+    config = Path("configs/monitor_flow_config.yaml")
+    assert run_flow.main(["--config", str(config)]) == 0
+    # The service ships its log a moment later; golden images are no traffic.
+    seen = re.search(r"uae: .* (\d+) predictions against 50 references|uae: .*\((\d+) predictions", capsys.readouterr().out)
+    assert seen is not None
+    assert int(seen[1]) <= 26
+
+
+def test_full_flow_when_the_gate_refuses_then_production_stays(
+    settings: Settings, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config("full", **{"evaluate.gate.minimum": {"accuracy": 1.0}})
+    assert run_flow.main(["--config", str(config)]) == 5
+    assert "did not pass the promotion gate" in capsys.readouterr().err
+    registry = open_registry(settings)
+    assert registry.resolve("plankton", "champion") is None
+    assert registry.resolve("plankton", "challenger") is not None
+    assert not open_store(settings).list("promotions")
+    assert not (settings.state_dir / "dl_service.pid").exists()
+
+
+def test_train_then_evaluate_then_deploy_by_hand(
+    settings: Settings, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_flow.main(["--config", str(write_config("train"))]) == 0
+    assert "plankton-v1 is registered as challenger" in capsys.readouterr().out
+    assert run_flow.main(["--config", str(write_config("eval"))]) == 0
+    assert "plankton-v1 on plankton v1.0.0" in capsys.readouterr().out
+    assert run_flow.main(["--config", str(write_config("deploy"))]) == 6
+    assert "the registry has no version 'champion' of model plankton" in capsys.readouterr().err
+    assert run_flow.main(["--config", str(write_config("deploy", **{"deploy.version": "challenger"}))]) == 0
+    assert "plankton-v1 is in production" in capsys.readouterr().out
+    metadata = read_metadata(open_store(settings), "plankton-v1")
+    assert metadata.dataset_tag == "v1.0.0"
+    assert metadata.reference_rows == 50
+
+
+def test_train_flow_when_killed_then_resumes_the_same_run(
+    settings: Settings, write_config: WriteConfig, repository: Path
+) -> None:
+    config = write_config("train", **{"train.hparams.epochs": 40})
+    command = [sys.executable, "-u", "run_flow.py", "--config", str(config)]
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True, env=os.environ) as killed:
+        assert killed.stdout is not None
+        assert any("epoch 2/40" in line for line in killed.stdout), "it ended before its second epoch"
+        killed.send_signal(signal.SIGKILL)
+    client = MlflowClient(settings.mlflow_tracking_uri)
+    experiment = client.get_experiment_by_name("plankton")
+    assert experiment is not None
+    (before,) = client.search_runs([experiment.experiment_id])
+    assert before.info.status == "RUNNING"
+
+    resumed = subprocess.run([*command, "--resume"], cwd=repository, capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    (after,) = client.search_runs([experiment.experiment_id])
+    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
+    history = client.get_metric_history(after.info.run_id, "val_loss")
+    assert sorted(point.step for point in history) == list(range(40))
