@@ -6,6 +6,8 @@ docs/dependencies.md. Its import loads every backend and takes seconds, so it ha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,9 @@ class AlibiDetector:
         statistic: float | None = None
         p_value: float | None = None
         if len(rows) >= MIN_WINDOW_ROWS:
-            data = self._detector().predict(thinned(rows, self.spec).astype(np.float32))["data"]
+            detector, data_rows = self._detector(), thinned(rows, self.spec).astype(np.float32)
+            with _seeded(self.spec.seed):
+                data = detector.predict(data_rows)["data"]
             statistic = float(np.max(data["distance"]))
             p_values = np.atleast_1d(np.asarray(data["p_val"], dtype=np.float64))
             p_value = bonferroni(float(p_values.min()), len(p_values))
@@ -68,3 +72,14 @@ class AlibiDetector:
                     reference, backend="tensorflow", p_val=self.spec.p_value, n_permutations=permutations
                 )
         return self._built
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """NumPy's global generator at ``seed``, and back where it was: MMDDrift draws its permutations from it."""
+    before = np.random.get_state()  # noqa: NPY002 - the library takes no generator
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from onsight.domain import Split
 from onsight.errors import DatasetError
 
 __all__ = ["sample_reference"]
+
+_LOG = logging.getLogger(__name__)
 
 
 def sample_reference(splits: Sequence[Split], n_sample: int, seed: int) -> Split:
@@ -20,7 +23,7 @@ def sample_reference(splits: Sequence[Split], n_sample: int, seed: int) -> Split
 
     Args:
         splits: Held-out splits.
-        n_sample: How many images; all of them if there are fewer.
+        n_sample: How many images; all of them, with a warning, if there are fewer.
         seed: Of the draw.
 
     Returns:
@@ -35,6 +38,8 @@ def sample_reference(splits: Sequence[Split], n_sample: int, seed: int) -> Split
     if not paths:
         raise DatasetError("the held-out splits hold no image to take reference data from")
     labels = np.concatenate([split.labels for split in splits])
+    if len(paths) < n_sample:
+        _LOG.warning("reference data: %d rows were asked for, the held-out splits hold %d images", n_sample, len(paths))
     size = min(n_sample, len(paths))
     drawn = np.sort(np.random.default_rng(seed).choice(len(paths), size, replace=False))
     return Split(name="reference", paths=tuple(paths[index] for index in drawn), labels=labels[drawn])

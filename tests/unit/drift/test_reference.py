@@ -31,8 +31,16 @@ def test_sample_reference_when_seeded_then_repeats() -> None:
     assert sample_reference(splits, 20, seed=1).paths != sample_reference(splits, 20, seed=2).paths
 
 
-def test_sample_reference_when_there_are_fewer_images_then_takes_all() -> None:
+def test_sample_reference_when_there_are_fewer_images_then_takes_all_and_warns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     assert len(sample_reference([split("test", (3, 4))], 500, seed=1)) == 7
+    assert "500 rows were asked for, the held-out splits hold 7 images" in caplog.text
+
+
+def test_sample_reference_when_there_are_enough_images_then_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(sample_reference([split("test", (3, 4))], 7, seed=1)) == 7
+    assert not caplog.records
 
 
 def test_sample_reference_when_given_training_images_or_none_then_refuses() -> None:
