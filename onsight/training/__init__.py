@@ -2,15 +2,21 @@
 
 from onsight.training.architectures import FEATURES_LAYER, build_classifier
 from onsight.training.augmentation import Augmentation
+from onsight.training.encoder import build_encoder
+from onsight.training.export import AgreementReport, check_agreement, export_serving_graph
 from onsight.training.predict import predict_probabilities
 from onsight.training.trainer import TrainingJob, TrainOutcome, train_classifier
 
 __all__ = [
     "FEATURES_LAYER",
+    "AgreementReport",
     "Augmentation",
     "TrainOutcome",
     "TrainingJob",
     "build_classifier",
+    "build_encoder",
+    "check_agreement",
+    "export_serving_graph",
     "predict_probabilities",
     "train_classifier",
 ]
