@@ -19,39 +19,42 @@ __all__ = ["plot_confusion", "plot_curves", "plot_reliability"]
 _INK = "#1f2933"
 _ACCENT = "#1f6f8b"
 _MOST_NUMBERED = 20  # classes whose cells hold numbers
+_MOST_NAMED = 60  # classes whose names are readable beside the matrix
 _MOST_CURVES = 8
 _MOST_UPRIGHT = 4  # columns whose names need no turning
 _LONGEST_NAME = 24
+_HEAD = 14
+_SMALLEST_IN, _LARGEST_IN = 4.8, 16.0
+_MULTI_LABEL_COLUMNS = [
+    "absent,\nsaid\nabsent",
+    "absent,\nsaid\npresent",
+    "present,\nsaid\nabsent",
+    "present,\nsaid\npresent",
+]
 _DPI = 120
 _DARK = 0.55
 
 
 def plot_confusion(evaluation: Evaluation, scored: ScoredSplit, path: Path) -> None:
     """True against predicted class, coloured by the share of the true class; multi-label: the four counts by class."""
+    is_multi_label = scored.classifier_type == "multi-label"
     names = [_short(name) for name in scored.classes]
-    if scored.classifier_type == "multi-label":
-        counts = evaluation.confusion.reshape(len(names), 4)
-        actual = evaluation.confusion.sum(axis=2).repeat(2, axis=1)
-        columns = [
-            "absent,\nsaid\nabsent",
-            "absent,\nsaid\npresent",
-            "present,\nsaid\nabsent",
-            "present,\nsaid\npresent",
-        ]
-    else:
-        counts = evaluation.confusion
-        actual = counts.sum(axis=1, keepdims=True)
-        columns = names
+    columns = _MULTI_LABEL_COLUMNS if is_multi_label else names
+    counts = evaluation.confusion.reshape(len(names), len(columns))
+    actual = (
+        evaluation.confusion.sum(axis=-1).repeat(2, axis=1) if is_multi_label else counts.sum(axis=1, keepdims=True)
+    )
     share = counts / np.maximum(actual, 1)
-    size = min(14.0, max(4.5, 0.55 * len(names) + 2))
-    figure = Figure(figsize=(max(size, 0.55 * len(columns) + 2.5), size), layout="constrained")
+    width, height = (_inches(len(part)) for part in (columns, names))
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    is_short = len(columns) <= _MOST_UPRIGHT
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=0 if is_short else 60, ha="center" if is_short else "right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylabel("class" if scored.classifier_type == "multi-label" else "true class")
-    axes.set_xlabel("" if scored.classifier_type == "multi-label" else "predicted class")
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto" if is_multi_label else "equal")
+    axes.set(ylabel="class" if is_multi_label else "true class", xlabel="" if is_multi_label else "predicted class")
+    if len(names) <= _MOST_NAMED:
+        is_short = len(columns) <= _MOST_UPRIGHT
+        turn, side = (0, "center") if is_short else (60, "right")
+        axes.set_xticks(range(len(columns)), columns, rotation=turn, ha=side, rotation_mode="anchor" if turn else None)
+        axes.set_yticks(range(len(names)), names)
     if len(names) <= _MOST_NUMBERED:
         for (row, column), count in np.ndenumerate(counts):
             colour = "white" if share[row, column] > _DARK else _INK
@@ -73,7 +76,7 @@ def plot_reliability(reliability: Reliability, path: Path) -> None:
         label="mean confidence of the bin",
     )  # fmt: skip
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of right answers")
-    upper.legend(loc="upper left", frameon=False, fontsize=8)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=7, columnspacing=1.2, handletextpad=0.5)
     lower.bar(middles, reliability.counts, width=0.92 * width, color="#9fb3c8")
     lower.set(xlabel="confidence", ylabel="answers")
     _tidy(upper, lower)
@@ -102,6 +105,10 @@ def plot_curves(evaluation: Evaluation, scored: ScoredSplit, path: Path) -> None
     _write(figure, path)
 
 
+def _inches(classes: int) -> float:
+    return min(_LARGEST_IN, max(_SMALLEST_IN, 0.4 * classes + 2))
+
+
 def _tidy(*all_axes: Axes) -> None:
     for axes in all_axes:
         axes.spines[["top", "right"]].set_visible(False)
@@ -109,8 +116,10 @@ def _tidy(*all_axes: Axes) -> None:
 
 def _short(name: str) -> str:
     # A dollar sign would start a formula, and a leading underscore hides a curve from its legend.
-    name = name.replace("$", r"\$").lstrip("_") or name
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    name = name.lstrip("_") or name
+    if len(name) > _LONGEST_NAME:  # long names often differ at the end alone
+        name = f"{name[:_HEAD]}…{name[_HEAD + 1 - _LONGEST_NAME :]}"
+    return name.replace("$", r"\$")
 
 
 def _write(figure: Figure, path: Path) -> None:

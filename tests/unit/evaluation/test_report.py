@@ -83,6 +83,23 @@ def test_every_kind_of_split_has_a_report(
     assert write_report(evaluate(scored, QUICK), scored, tmp_path, ReportContext("any")).is_file()
 
 
+def test_a_thousand_classes_fit_on_the_page(make_split: MakeSplit, tmp_path: Path) -> None:
+    scored = make_split(n=60, n_classes=1000)
+    write_report(evaluate(scored, QUICK), scored, tmp_path, ReportContext("many", worst_n=0))
+    with Image.open(tmp_path / "confusion_matrix.png") as plot:
+        assert max(plot.size) < 2000
+
+
+def test_names_that_differ_at_the_end_alone_stay_apart(make_split: MakeSplit, tmp_path: Path) -> None:
+    long = "a rather long name of one of the classes, number"
+    sheets = []
+    for i, classes in enumerate(((f"{long} 1", f"{long} 2"), (f"{long} 1", f"{long} 3"))):
+        scored = replace(make_split(n=60, n_classes=2), classes=classes)
+        write_report(evaluate(scored, QUICK), scored, tmp_path / str(i), ReportContext("long", worst_n=0))
+        sheets.append((tmp_path / str(i) / "confusion_matrix.png").read_bytes())
+    assert sheets[0] != sheets[1]
+
+
 def test_a_perfect_network_has_no_sheet_of_mistakes(make_split: MakeSplit, tmp_path: Path) -> None:
     scored = make_split(n=40)
     scored = replace(scored, probabilities=scored.labels)
