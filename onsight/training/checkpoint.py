@@ -12,7 +12,7 @@ import keras
 
 from onsight.errors import TrainingError
 
-__all__ = ["Checkpoints", "Progress"]
+__all__ = ["Checkpoints", "Progress", "without_optimizer"]
 
 _POINTER, _NETWORK, _BEST, _PROGRESS = "latest.json", "network.keras", "best.weights.h5", "progress.json"
 
@@ -72,7 +72,7 @@ class Checkpoints:
             fresh.mkdir(parents=True)
             network.save(fresh / _NETWORK)
             if is_best:
-                network.save_weights(fresh / _BEST)
+                without_optimizer(network).save_weights(fresh / _BEST)
             else:
                 os.link(self._latest() / _BEST, fresh / _BEST)
             content = asdict(progress) | {"fingerprint": self.fingerprint}
@@ -113,9 +113,11 @@ class Checkpoints:
             )
         return network, progress
 
-    def best_weights(self, progress: Progress) -> Path:
-        """The file with the best epoch's weights."""
-        return self._folder(progress) / _BEST
+    def best(self, network: keras.Model, progress: Progress) -> keras.Model:
+        """The network with the best epoch's weights, without optimizer and loss."""
+        plain = without_optimizer(network)
+        plain.load_weights(self._folder(progress) / _BEST)
+        return plain
 
     def _folder(self, progress: Progress) -> Path:
         return self.directory / f"epoch-{progress.next_epoch:05d}"
@@ -123,3 +125,11 @@ class Checkpoints:
     def _latest(self) -> Path:
         name = json.loads((self.directory / _POINTER).read_text(encoding="utf-8"))["epoch"]
         return self.directory / str(name)
+
+
+def without_optimizer(network: keras.Model) -> keras.Model:
+    """The same layers without optimizer and loss.
+
+    The optimizer's state would triple the file, and does not fit any more once other layers learn.
+    """
+    return keras.Model(network.inputs[0], network.outputs[0], name=network.name)

@@ -115,11 +115,9 @@ class _Loop:
             resumed = False
             self._epoch(batches, valid, checkpoints)
         train_s = time.monotonic() - started_s
-        self._network.load_weights(checkpoints.best_weights(self._progress))
         self._log_curves()
         return TrainOutcome(
-            # The same layers, without the optimizer's state, which would triple the file, and the loss.
-            network=keras.Model(self._network.inputs[0], self._network.outputs[0], name=self._network.name),
+            network=checkpoints.best(self._network, self._progress),
             best_epoch=self._progress.best_epoch,
             epochs_run=self._progress.next_epoch,
             history=self._progress.history,
@@ -163,7 +161,7 @@ class _Loop:
         epoch, started_s = self._progress.next_epoch, time.monotonic()
         _seed_layers(self._network, self._hparams.seed, epoch)
         with batches.source.own_errors():
-            fitted = self._network.fit(batches.epoch(epoch), epochs=1, verbose=0).history
+            fitted = self._network.fit(batches.epoch(epoch), shuffle=False, verbose=0).history
         values = {name: float(series[0]) for name, series in fitted.items()}
         if not np.isfinite(values["loss"]):
             raise TrainingError(
