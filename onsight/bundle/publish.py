@@ -67,8 +67,7 @@ def publish_bundle(store: ArtifactStore, parts: BundleParts, metadata: BundleMet
         metadata = replace(metadata, sha256=sha256_of_bytes(sums))
         if store.exists(metadata_key(name)):
             return _same_or_refused(store, metadata)
-        _publish_folders(store, Path(staging), folders, metadata)
-    return metadata
+        return _publish_folders(store, Path(staging), folders, metadata)
 
 
 def read_metadata(store: ArtifactStore, name: str) -> BundleMetadata:
@@ -112,7 +111,9 @@ def _files_by_key(staging: Path) -> dict[str, Path]:
     return {path.relative_to(staging).as_posix(): path for path in staging.rglob("*") if path.is_file()}
 
 
-def _publish_folders(store: ArtifactStore, staging: Path, folders: list[Path], metadata: BundleMetadata) -> None:
+def _publish_folders(
+    store: ArtifactStore, staging: Path, folders: list[Path], metadata: BundleMetadata
+) -> BundleMetadata:
     """Publish each folder, then the metadata; take all back if one fails, also what an earlier crash left."""
     keys = [folder.relative_to(staging).as_posix() for folder in folders]
     for key in keys:
@@ -126,13 +127,31 @@ def _publish_folders(store: ArtifactStore, staging: Path, folders: list[Path], m
             else:
                 store.put_bytes(key, folder.read_bytes())
             published.append(key)
-        store.put_bytes(metadata_key(metadata.bundle_name), dump_metadata(metadata))
+        return _publish_metadata(store, metadata)
     except BaseException:
-        for key in published:
-            # Storage that fails to write may fail to delete as well; without metadata it is no bundle.
-            with suppress(StorageError):
-                store.delete(key)
+        _take_back(store, published, metadata.bundle_name)
         raise
+
+
+def _publish_metadata(store: ArtifactStore, metadata: BundleMetadata) -> BundleMetadata:
+    """The step that makes it a bundle."""
+    try:
+        store.put_bytes(metadata_key(metadata.bundle_name), dump_metadata(metadata))
+    except BundleExistsError:
+        # A repeated request whose first answer was lost, or another process that published the same name.
+        return _same_or_refused(store, metadata)
+    return metadata
+
+
+def _take_back(store: ArtifactStore, keys: list[str], name: str) -> None:
+    """Remove what was written, unless the bundle is published after all.
+
+    Storage that fails to write may fail here as well; without its metadata it is no bundle.
+    """
+    with suppress(StorageError):
+        if not store.exists(metadata_key(name)):
+            for key in keys:
+                store.delete(key)
 
 
 def _same_or_refused(store: ArtifactStore, metadata: BundleMetadata) -> BundleMetadata:

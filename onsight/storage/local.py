@@ -67,10 +67,9 @@ class LocalArtifactStore:
 
     def fetch_directory(self, prefix: str, cache: Path) -> Path:  # noqa: ARG002 - the protocol's; nothing is copied here
         """The stored folder itself; see ``ArtifactStore.fetch_directory``."""
-        path = self._path(prefix)
-        if not path.is_dir():
+        if not self.list(prefix):
             raise StorageError(f"central storage has no {prefix}", hint=f"looked in {self._root}", key=prefix)
-        return path
+        return self._path(prefix)
 
     def list(self, prefix: str) -> list[str]:
         """Every key below a prefix; see ``ArtifactStore.list``."""
@@ -82,7 +81,10 @@ class LocalArtifactStore:
 
     def exists(self, key: str) -> bool:
         """Whether the file or folder is there."""
-        return self._path(key).exists()
+        try:
+            return self._path(key).exists()
+        except OSError as error:
+            raise self._unreadable(key, error) from error
 
     def delete(self, prefix: str) -> None:
         """Remove a file or folder; see ``ArtifactStore.delete``."""
@@ -105,16 +107,16 @@ class LocalArtifactStore:
 
     def _publish(self, target: Path, write: Callable[[Path], None]) -> None:
         key = target.relative_to(self._root).as_posix()
-        if target.exists():
+        if self.exists(key):
             raise taken(key)
         with self._staged() as staged:
             try:
                 write(staged)
-                _sync_folder(target.parent)
             except OSError as error:
-                if target.exists():
+                if self.exists(key):
                     raise taken(key) from error
                 raise
+        _sync_folder(target.parent)
 
     @contextmanager
     def _staged(self) -> Iterator[Path]:
@@ -149,9 +151,13 @@ def _write_durably(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new name in a folder survives a power cut only once the folder itself is on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """A new name in a folder survives a power cut only once the folder itself is on the disk.
+
+    What was published stays published where a network file system refuses this.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

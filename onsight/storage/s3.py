@@ -80,15 +80,9 @@ class S3ArtifactStore:
         keys = self.list(prefix)
         if not keys:
             raise StorageError(f"central storage {self._url} has no {prefix}", key=prefix)
-        folder = cache / prefix
         for key in keys:
-            copy = cache / key
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            # A reader beside us sees a whole file or none.
-            fresh = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}")
-            fresh.write_bytes(self.read_bytes(key))
-            fresh.replace(copy)
-        return folder
+            _write_copy(cache / key, self.read_bytes(key))
+        return cache / prefix
 
     def list(self, prefix: str) -> list[str]:
         """Every key below a prefix; see ``ArtifactStore.list``."""
@@ -128,3 +122,16 @@ class S3ArtifactStore:
                 hint="check the bucket, ONSIGHT_S3_ENDPOINT_URL and the AWS_* variables",
                 key=key,
             ) from error
+
+
+def _write_copy(copy: Path, content: bytes) -> None:
+    """A reader beside us sees a whole file or none."""
+    fresh = copy.with_name(f".{copy.name}.{uuid.uuid4().hex}")
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(content)
+        fresh.replace(copy)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise StorageError(f"the local copy {copy} cannot be written: {error.strerror}") from error

@@ -12,6 +12,7 @@ from onsight.settings import Settings
 __all__ = ["ArtifactStore", "checked_key", "open_store"]
 
 _KEY_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_MAX_KEY_LENGTH = 900  # S3 takes 1024 bytes, with the prefix of the store
 
 
 class ArtifactStore(Protocol):
@@ -79,11 +80,14 @@ def checked_key(key: str) -> str:
     """The key, if each of its parts is a plain name.
 
     Raises:
-        StorageError: The key is absolute, climbs out with ``..``, or holds characters that are not allowed.
+        StorageError: The key is absolute, climbs out with ``..``, is too long, or holds characters that are not
+            allowed.
     """
-    if not all(_KEY_PART.fullmatch(part) for part in key.split("/")):
+    if len(key) > _MAX_KEY_LENGTH or not all(_KEY_PART.fullmatch(part) for part in key.split("/")):
         raise StorageError(
-            f"{key!r} is no storage key", hint="use letters, digits, '.', '_' and '-', parts separated by '/'", key=key
+            f"{key[:200]!r} is no storage key",
+            hint="use letters, digits, '.', '_' and '-', parts separated by '/'",
+            key=key,
         )
     return key
 

@@ -164,7 +164,21 @@ def test_check_writable_leaves_nothing(store: ArtifactStore) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "/etc/passwd", "../outside", "a/../../b", "a//b", "a/", ".hidden", "a/.staging", "a\\b", "a\nb", "a b", "ü"],
+    [
+        "",
+        "/etc/passwd",
+        "../outside",
+        "a/../../b",
+        "a//b",
+        "a/",
+        ".hidden",
+        "a/.staging",
+        "a\\b",
+        "a\nb",
+        "a b",
+        "ü",
+        "a/" * 500 + "a",
+    ],
 )
 def test_every_call_refuses_a_key_that_could_leave_the_storage(
     store: ArtifactStore, folder: Path, tmp_path: Path, key: str

@@ -126,6 +126,24 @@ def test_publish_bundle_when_any_write_fails_leaves_nothing(
     assert files_below(central) == _LAYOUT
 
 
+class ForgetfulStore(FailingStore):
+    """A store that writes the metadata but loses its answer, so that the repeated request finds the key taken."""
+
+    def put_bytes(self, key: str, content: bytes) -> None:
+        self._store.put_bytes(key, content)
+        if key.endswith(".yaml"):
+            self._store.put_bytes(key, content)
+
+
+def test_publish_bundle_when_the_last_answer_is_lost_then_is_published(
+    store: ArtifactStore, central: Path, parts: BundleParts, metadata: BundleMetadata, tmp_path: Path
+) -> None:
+    published = publish_bundle(ForgetfulStore(store, 5), parts, metadata)
+
+    assert files_below(central) == _LAYOUT
+    assert load_bundle(store, "plankton-v1", tmp_path / "cache", threads=1).metadata == published
+
+
 def test_publish_bundle_on_a_full_disk_leaves_nothing(
     small_disk: Path, parts: BundleParts, metadata: BundleMetadata, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +49,14 @@ def test_a_server_that_is_not_there_is_a_storage_error(s3_credentials: S3Server)
             store.check_writable()
 
     assert "ONSIGHT_S3_ENDPOINT_URL" in caught.value.hint
+
+
+def test_fetch_directory_into_a_cache_that_cannot_be_written_says_so(
+    s3_url: str, s3_credentials: S3Server, tmp_path: Path
+) -> None:
+    store = open_store(Settings(central_storage_url=s3_url, s3_endpoint_url=s3_credentials.endpoint_url))
+    store.put_bytes("models/a", b"content")
+    (tmp_path / "cache").write_bytes(b"a file, not a folder")
+
+    with pytest.raises(StorageError, match=r"the local copy .*cache/models/a cannot be written"):
+        store.fetch_directory("models", tmp_path / "cache")
