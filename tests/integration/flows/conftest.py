@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ def settings(tmp_path: Path, prefect_api_url: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     for name in ("MLFLOW_TRACKING_URI", "ONSIGHT_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    # Prefect's console handler keeps the stream of the test that imported it first, closed by now.
+    monkeypatch.setattr(logging.getLogger("prefect"), "handlers", [])
     place = Settings()
     # Prefect read its settings when it was first imported; a subprocess reads the variables above.
     with temporary_settings({PREFECT_API_URL: prefect_api_url, PREFECT_LOGGING_LEVEL: "CRITICAL"}):

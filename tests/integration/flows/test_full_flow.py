@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from prefect.client.orchestration import get_client
 
 import run_flow
 from onsight.bundle import list_bundles, read_metadata
+from onsight.db import newest_predictions, open_database
 from onsight.registry import open_registry
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -62,7 +64,7 @@ def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
         assert deployment.work_pool_name == "onsight-monitor"
         assert [schedule.active for schedule in deployment.schedules] == [True]
 
-    _check_monitor(url, plankton_images, capsys)
+    _check_monitor(settings, url, plankton_images, capsys)
 
 
 def _check_run(settings: Settings, run_id: str) -> None:
@@ -78,15 +80,18 @@ def _check_run(settings: Settings, run_id: str) -> None:
     assert {"evaluation", "validation", "plots"} <= artifacts
 
 
-def _check_monitor(url: str, images: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def _check_monitor(settings: Settings, url: str, images: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     for image in images[:25]:
         assert httpx.post(f"{url}/predict", files={"file": image.read_bytes()}).is_success
-    config = Path("configs/monitor_flow_config.yaml")
-    assert run_flow.main(["--config", str(config)]) == 0
-    # The service ships its log a moment later; golden images are no traffic.
-    seen = re.search(r"uae: .* (\d+) predictions against 50 references|uae: .*\((\d+) predictions", capsys.readouterr().out)
-    assert seen is not None
-    assert int(seen[1]) <= 26
+    database = open_database(settings.predictions_database_url)
+    deadline_s = time.monotonic() + 60
+    while len(newest_predictions(database, "plankton", 2, 100)) < 25:
+        assert time.monotonic() < deadline_s, "the service did not ship its log"
+    database.close()
+    assert run_flow.main(["--config", "configs/monitor_flow_config.yaml"]) == 0
+    # Exactly those 25: the golden images of the deployment are no traffic.
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"(?:uae|bbsd): .*\b25 predictions against 50 references", printed)) == 2
 
 
 def test_full_flow_when_the_gate_refuses_then_production_stays(
