@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import collections
 import importlib.metadata
+import math
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -65,6 +67,8 @@ class _Tensor:
         last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
         if min((self.offset, *self.strides, *self.shape), default=0) < 0 or last >= len(self.storage.values):
             raise pickle.UnpicklingError("a tensor reaches outside its storage")
+        if math.prod(self.shape) > len(self.storage.values):
+            raise pickle.UnpicklingError("a tensor is larger than its storage")
         itemsize = self.storage.dtype.itemsize
         view = np.lib.stride_tricks.as_strided(
             self.storage.values[self.offset :], self.shape, [stride * itemsize for stride in self.strides]
@@ -123,10 +127,12 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
         OSError,
         EOFError,
         ValueError,
-        KeyError,
+        LookupError,
         TypeError,
         AttributeError,
-        IndexError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
         pickle.UnpicklingError,
     ) as error:
         raise TrainingError(f"{path.name} is no checkpoint of tensors alone: {error}", path=str(path)) from error
@@ -134,7 +140,9 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
 
 def _read_values(file: IO[bytes], storage: _Storage) -> None:
     n_values = int(np.frombuffer(file.read(8), "<i8")[0])
-    content = file.read(n_values * storage.dtype.itemsize) if n_values == storage.n_values else b""
+    n_bytes = n_values * storage.dtype.itemsize
+    is_there = n_values == storage.n_values and 0 <= n_bytes <= os.fstat(file.fileno()).st_size - file.tell()
+    content = file.read(n_bytes) if is_there else b""
     storage.values = np.frombuffer(content, storage.dtype)
     if len(storage.values) != storage.n_values:
         raise ValueError("a storage is shorter than it says")

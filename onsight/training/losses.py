@@ -14,7 +14,7 @@ __all__ = ["BalancedCrossentropy", "balanced_loss"]
 
 
 @keras.saving.register_keras_serializable("onsight")
-class BalancedCrossentropy(keras.losses.Loss):  # type: ignore[misc] - Keras is untyped
+class BalancedCrossentropy(keras.losses.Loss):  # type: ignore[misc]  # Keras is untyped
     """Cross-entropy weighted by class.
 
     Args:

