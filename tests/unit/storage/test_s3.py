@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +61,16 @@ def test_fetch_directory_into_a_cache_that_cannot_be_written_says_so(
 
     with pytest.raises(StorageError, match=r"the local copy .*cache/models/a cannot be written"):
         store.fetch_directory("models", tmp_path / "cache")
+
+
+def test_publish_directory_that_fails_halfway_leaves_nothing(
+    s3_url: str, s3_credentials: S3Server, tmp_path: Path
+) -> None:
+    store = open_store(Settings(central_storage_url=s3_url, s3_endpoint_url=s3_credentials.endpoint_url))
+    for name in ("a", "b", "not a key"):
+        (tmp_path / name).write_bytes(b"content")
+
+    with pytest.raises(StorageError, match="'models/plankton-v1/not a key' is no storage key"):
+        store.publish_directory(tmp_path, "models/plankton-v1")
+
+    assert store.list("models") == []
