@@ -44,13 +44,13 @@ class S3ArtifactStore:
         """Write one object; see ``ArtifactStore.put_bytes``."""
         path = self._path(key)
         with self._failing("written", key):
-            if self._files.exists(path):
+            if self._files.isfile(path):
                 raise taken(key)
             try:
                 # Refused by the server if another process was quicker.
                 self._files.pipe_file(path, content, mode="create")
             except _FAILURES as error:
-                if self._files.exists(path):
+                if self._files.isfile(path):
                     raise taken(key) from error
                 raise
 
@@ -87,13 +87,16 @@ class S3ArtifactStore:
     def list(self, prefix: str) -> list[str]:
         """Every key below a prefix; see ``ArtifactStore.list``."""
         with self._failing("read", prefix):
-            found = self._files.find(self._path(prefix))
-        return sorted(str(path).removeprefix(f"{self._root}/") for path in found)
+            found = [str(path) for path in self._files.find(self._path(prefix))]
+        # Some servers keep a folder when its last object is gone, and name the folder itself.
+        below = f"{self._path(prefix)}/"
+        return sorted(path.removeprefix(f"{self._root}/") for path in found if path.startswith(below))
 
     def exists(self, key: str) -> bool:
         """Whether an object, or anything below the key, is there."""
         with self._failing("read", key):
-            return bool(self._files.exists(self._path(key)))
+            is_object = bool(self._files.isfile(self._path(key)))
+        return is_object or bool(self.list(key))
 
     def delete(self, prefix: str) -> None:
         """Remove an object or a prefix; see ``ArtifactStore.delete``."""

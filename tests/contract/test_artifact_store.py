@@ -154,6 +154,17 @@ def test_delete_takes_back_what_was_written_and_nothing_else(store: ArtifactStor
     assert store.list("models") == ["models/plankton-v10.yaml"]
 
 
+def test_publish_directory_after_delete_is_as_if_nothing_had_been(store: ArtifactStore, folder: Path) -> None:
+    store.publish_directory(folder, "models/plankton-v1")
+
+    store.delete("models/plankton-v1")
+
+    assert not store.exists("models/plankton-v1")
+    assert store.list("models") == []
+    store.publish_directory(folder, "models/plankton-v1")
+    assert store.read_bytes("models/plankton-v1/model.onnx") == b"graph"
+
+
 def test_check_writable_leaves_nothing(store: ArtifactStore) -> None:
     store.put_bytes("models/a", b"")
 

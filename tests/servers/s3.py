@@ -80,7 +80,8 @@ def _start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
     command = [
         _binary(), "-logtostderr=true", "server", f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         "-filer", "-s3", f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=0",
-        "-volume.minFreeSpace=1MiB", *[f"-{name}={port}" for name, port in ports.items()],
+        "-volume.minFreeSpace=1MiB", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        *[f"-{name}={port}" for name, port in ports.items()],
     ]  # fmt: skip
     with (folder / "weed.log").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "HOME": str(folder)})
