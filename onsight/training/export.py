@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,13 +61,15 @@ def export_serving_graph(network: keras.Model, encoder: keras.Model, config: Mod
     height, width = config.input_size.h, config.input_size.w
     signature = [tf.TensorSpec([None, height, width, 3], tf.uint8, name="image")]
     try:
-        serve = _serving_function(network, encoder, config)
-        graph, _ = tf2onnx.convert.from_function(tf.function(serve, autograph=False), signature, opset=_OPSET)
+        serve = tf.function(_serving_function(network, encoder, config), autograph=False)
+        constants = _captured_constants(serve.get_concrete_function(*signature))
+        graph, _ = tf2onnx.convert.from_function(serve, signature, opset=_OPSET)
     except Exception as error:  # TensorFlow's and tf2onnx's errors share no base class but this one
         raise ConversionError(
             f"the network {config.model_name} ({config.architecture}) cannot be exported: {error}",
             hint="the export expects a network from build_classifier",
         ) from error
+    _make_constant(graph.graph, constants)
     for value in (*graph.graph.input, *graph.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.checker.check_model(graph)
@@ -138,6 +141,20 @@ def _serving_function(
         }
 
     return serve
+
+
+def _captured_constants(function: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401 - TensorFlow is untyped
+    """Tensors that layers hold beside their weights, as Normalization does; the converter takes them for inputs."""
+    pairs = function.graph.captures
+    return {inner.name: outer.numpy() for outer, inner in pairs if inner.dtype != tf.resource}
+
+
+def _make_constant(graph: Any, constants: Mapping[str, NDArray[Any]]) -> None:  # noqa: ANN401 - ONNX is untyped
+    from onnx import numpy_helper
+
+    for value in [value for value in graph.input if value.name in constants]:
+        graph.initializer.append(numpy_helper.from_array(constants[value.name], value.name))
+        graph.input.remove(value)
 
 
 def _activation_map(features: tf.Tensor, probabilities: tf.Tensor, weights_by_class: tf.Tensor) -> tf.Tensor:

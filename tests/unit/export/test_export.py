@@ -207,6 +207,22 @@ def test_export_of_another_build_of_network_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "model.onnx").exists()
 
 
+def test_export_of_a_network_with_constants_beside_its_weights_agrees(
+    tmp_path: Path, plankton_images: list[Path]
+) -> None:
+    pixels = keras.Input((HEIGHT, WIDTH, 3))
+    x = keras.layers.Normalization(mean=(103.0, 116.0, 123.0), variance=(4.0, 9.0, 16.0))(pixels)
+    x = keras.layers.Identity(name=FEATURES_LAYER)(keras.layers.Conv2D(4, 3)(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(pixels, keras.layers.Dense(3, "softmax", name="classifier")(x))
+    graph = tmp_path / "model.onnx"
+
+    export_serving_graph(network, build_encoder(DIMS, SIDE, 0), model_config(**_WIDE), graph)
+
+    images = load_images(plankton_images[:8], WIDTH, HEIGHT)
+    assert check_agreement(network, graph, images, AgreementConfig()).max_abs_difference < 1e-4
+
+
 def test_export_of_the_demos_architecture_agrees(tmp_path: Path, plankton_images: list[Path]) -> None:
     config = model_config(architecture="efficientnet_lite0", input_size={"w": 64, "h": 64})
     network = build_classifier(config, seed=1)
