@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 
 from prefect import flow
@@ -11,7 +12,7 @@ from flows.context import open_context
 from flows.deploy_flow import deploy_bundle_stages
 from flows.launch import launch
 from flows.summary import RunSummary
-from flows.train_flow import Challenger, challenger_links, train_challenger, training_request
+from flows.train_flow import Challenger, challenger_links, prepare_training, train_challenger, training_request
 from onsight.config import FullFlowConfig
 from onsight.settings import Settings
 from tasks.evaluation import require_passed
@@ -22,7 +23,7 @@ __all__ = ["full_flow", "start"]
 
 def start(config: FullFlowConfig, *, resume: bool = False) -> RunSummary:
     """Run the flow and print its summary."""
-    return launch(full_flow, config, resume=resume)
+    return launch(full_flow, config, partial(prepare_training, config), resume=resume)
 
 
 @flow(name="full", validate_parameters=False)

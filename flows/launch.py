@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -16,8 +17,19 @@ from onsight.settings import Settings
 __all__ = ["launch"]
 
 
-def launch(flow: Callable[..., RunSummary], config: Section, **options: Any) -> RunSummary:  # noqa: ANN401
+def launch(
+    flow: Callable[..., RunSummary],
+    config: Section,
+    prepare: Callable[[Settings], None] | None = None,
+    **options: Any,  # noqa: ANN401 - the flow's own
+) -> RunSummary:
     """Run a flow and print its summary.
+
+    Args:
+        flow: A Prefect flow that takes the config.
+        config: Its config.
+        prepare: What the flow needs before its first stage: checked and loaded while Prefect's server starts.
+        options: Further arguments of the flow.
 
     Raises:
         DependencyError: Prefect's server does not answer.
@@ -27,6 +39,11 @@ def launch(flow: Callable[..., RunSummary], config: Section, **options: Any) -> 
     _make_state_folder(settings)
     check_prefect(settings)
     try:
+        with ThreadPoolExecutor(1) as starter:
+            server = starter.submit(_start_server)
+            if prepare is not None:
+                prepare(settings)
+            server.result()
         summary = flow(config, **options)
     except httpx.TransportError as error:
         raise _unreachable(settings, error) from error
@@ -37,6 +54,13 @@ def launch(flow: Callable[..., RunSummary], config: Section, **options: Any) -> 
         raise
     print_summary(summary, Console())
     return summary
+
+
+def _start_server() -> None:
+    """Start Prefect's temporary server, or find the one that its settings name."""
+    from prefect.client.orchestration import get_client
+
+    get_client(sync_client=True)
 
 
 def _make_state_folder(settings: Settings) -> None:

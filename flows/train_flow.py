@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from prefect import flow
 
@@ -13,6 +14,7 @@ from flows.summary import RunSummary
 from onsight.config import FullFlowConfig, TrainFlowConfig
 from onsight.domain import DatasetVersion, ModelVersion
 from onsight.settings import Settings
+from onsight.tracking import open_tracker
 from tasks.dataset import check_dataset, prepare_dataset
 from tasks.evaluation import Judgement, Judges, judge, score_network
 from tasks.release import Release, fit_drift_detectors, publish_version
@@ -32,7 +34,7 @@ class Challenger:
 
 def start(config: TrainFlowConfig, *, resume: bool = False) -> RunSummary:
     """Run the flow and print its summary."""
-    return launch(train_flow, config, resume=resume)
+    return launch(train_flow, config, partial(prepare_training, config), resume=resume)
 
 
 @flow(name="train", validate_parameters=False)
@@ -51,6 +53,19 @@ def train_flow(config: TrainFlowConfig, *, resume: bool = False) -> RunSummary:
         )
 
 
+def prepare_training(config: TrainFlowConfig | FullFlowConfig, settings: Settings) -> None:
+    """Load what training needs, and find what is wrong before a run is opened or the data set is touched.
+
+    Raises:
+        DependencyError: The tracking server does not answer.
+        ConfigError: An augmenter does not take its arguments.
+    """
+    open_tracker(settings).check()
+    from onsight.training import Augmentation
+
+    Augmentation(config.train.augmentation)
+
+
 def training_request(config: TrainFlowConfig | FullFlowConfig, *, resume: bool) -> RunRequest:
     """The run that trains what a config says."""
     sections = (config.model, config.dataset, config.train)
@@ -59,10 +74,8 @@ def training_request(config: TrainFlowConfig | FullFlowConfig, *, resume: bool) 
 
 def train_challenger(config: TrainFlowConfig | FullFlowConfig, context: RunContext) -> Challenger:
     """Every stage from the data set to the registered challenger."""
-    from onsight.training import Augmentation, TrainingJob
+    from onsight.training import TrainingJob
 
-    # A wrong augmenter is a wrong config: it is said before the data set is touched.
-    Augmentation(config.train.augmentation)
     stages, run, work_dir = context.stages, context.run, context.work_dir
     with stages.stage("data set"):
         dataset = prepare_dataset(config.dataset, run)
