@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from onsight.training.checkpoint import Checkpoints, Progress
 from onsight.training.curves import plot_learning_curves
 from onsight.training.objective import Objective, freeze
 from onsight.training.pipeline import ImageSource, TrainingBatches, plain_batches
+from onsight.training.progress import StepLine
 
 __all__ = ["TrainOutcome", "TrainingJob", "train_classifier"]
 
@@ -160,8 +162,9 @@ class _Loop:
     def _epoch(self, batches: TrainingBatches, valid: _Validation, checkpoints: Checkpoints) -> None:
         epoch, started_s = self._progress.next_epoch, time.monotonic()
         _seed_layers(self._network, self._hparams.seed, epoch)
+        step_line = StepLine(sys.stderr, f"epoch {epoch + 1}/{self._hparams.epochs}", batches.steps)
         with batches.source.own_errors():
-            fitted = self._network.fit(batches.epoch(epoch), shuffle=False, verbose=0).history
+            fitted = self._network.fit(batches.epoch(epoch), shuffle=False, verbose=0, callbacks=[step_line]).history
         values = {name: float(series[0]) for name, series in fitted.items()}
         if not np.isfinite(values["loss"]):
             raise TrainingError(

@@ -13,10 +13,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
-from onsight.config import TrainConfig
+from onsight.config import MlflowConfig, TrainConfig
 from onsight.domain import DatasetVersion, Split
 from onsight.errors import TrainingError, UnreadableImageError
+from onsight.settings import Settings
+from onsight.tracking import TrackedRun, open_tracker
 from onsight.training import (
     TrainingJob,
     TrainOutcome,
@@ -25,6 +28,7 @@ from onsight.training import (
     train_classifier,
 )
 from tests.integration.training.resumed_training import train as train_with_everything
+from tests.servers.mlflow_server import MlflowServer
 from tests.servers.training import SIDE, MemoryRun, model_config
 
 MULTI_LABEL = {"classifier_type": "multi-label", "classifier_activation": "sigmoid"}
@@ -37,7 +41,7 @@ def train(plankton_set: DatasetVersion, tmp_path: Path) -> Callable[..., TrainOu
     def run_it(
         model: dict[str, object] | None = None,
         dataset: DatasetVersion = plankton_set,
-        run: MemoryRun | None = None,
+        run: TrackedRun | None = None,
         report: Callable[[str], None] = lambda _: None,
         *,
         resume: bool = False,
@@ -203,3 +207,17 @@ def test_predict_when_images_are_in_another_order_then_rows_follow(plankton_set:
     np.testing.assert_allclose(forward, backward[::-1], atol=1e-6)
     assert forward.dtype == np.float32
     assert network.input_shape == (None, SIDE, SIDE, 3)
+
+
+def test_training_when_tracked_by_a_server_then_its_epochs_and_curves_are_there(
+    train: Callable[..., TrainOutcome], mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    settings = Settings(MLFLOW_TRACKING_URI=mlflow_server.uri, state_dir=tmp_path)
+    run = open_tracker(settings).start_run(MlflowConfig(exp_name="training"), "small")
+    outcome = train(run=run, epochs=2)
+    assert run.flush()
+    client = MlflowClient(mlflow_server.uri)
+    logged = {point.step: point.value for point in client.get_metric_history(run.run_id, "val_loss")}
+    assert logged == dict(enumerate(outcome.history["val_loss"]))
+    assert [item.path for item in client.list_artifacts(run.run_id, "plots")] == ["plots/learning_curves.png"]
+    run.close()

@@ -31,7 +31,7 @@ def _fresh_keras() -> None:
 @pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_build_classifier_when_named_then_probabilities_are_a_weighted_sum_of_feature_maps(architecture: str) -> None:
     network = build_classifier(model_config(architecture=architecture, input_size=SIZE, dropout=0.3), seed=1)
-    both = keras.Model(network.inputs, [network.get_layer(FEATURES_LAYER).output, network.output])
+    both = keras.Model(network.inputs[0], [network.get_layer(FEATURES_LAYER).output, network.output])
     features, probabilities = (np.asarray(part) for part in both(PIXELS, training=False))
     head = network.get_layer("classifier")
     assert features.ndim == 4
@@ -61,7 +61,7 @@ def test_build_classifier_when_given_pixels_then_prepares_them_as_its_weights_ex
     architecture: str, expected: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 ) -> None:
     network = build_classifier(model_config(architecture=architecture, input_size=SIZE), seed=1)
-    prepared = keras.Model(network.inputs, network.get_layer("preprocessing").output)(PIXELS)
+    prepared = keras.Model(network.inputs[0], network.get_layer("preprocessing").output)(PIXELS)
     np.testing.assert_allclose(np.asarray(prepared), expected(PIXELS.astype(np.float32)), atol=1e-4)
 
 
