@@ -9,11 +9,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
+from onsight.config import MlflowConfig
+from onsight.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _START_S = 90.0
 
@@ -67,6 +75,24 @@ class MlflowServer:
             return httpx.get(f"{self.uri}/health", timeout=1).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
+
+
+def settings_of(server: MlflowServer, folder: Path) -> Settings:
+    """Settings that track into this server."""
+    return Settings(MLFLOW_TRACKING_URI=server.uri, state_dir=folder, request_timeout_s=3)
+
+
+def experiment() -> MlflowConfig:
+    """An experiment of the test's own."""
+    return MlflowConfig(exp_name=f"test-{uuid.uuid4().hex}", exp_desc="A test.", exp_tags={"team": "line-3"})
+
+
+def own_metrics(client: MlflowClient, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    """Every (step, value) of a run's metrics, without those of the system."""
+    names = [name for name in client.get_run(run_id).data.metrics if not name.startswith("system/")]
+    return {
+        name: sorted((point.step, point.value) for point in client.get_metric_history(run_id, name)) for name in names
+    }
 
 
 def _free_port() -> int:
