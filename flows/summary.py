@@ -38,7 +38,8 @@ class RunSummary:
 
 def print_summary(summary: RunSummary, console: Console) -> None:
     """Print a run's outcome as tables."""
-    console.print()
+    # Not as the table's title: that is wrapped to the table's width.
+    console.print(f"\n{summary.title}", style="bold", highlight=False, markup=False, soft_wrap=True)
     console.print(_stage_table(summary))
     if summary.metrics:
         console.print(_metric_table(summary))
@@ -55,7 +56,7 @@ def print_summary(summary: RunSummary, console: Console) -> None:
 
 
 def _stage_table(summary: RunSummary) -> Table:
-    table = Table(title=summary.title, title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("stage")
     table.add_column("seconds", justify="right")
     for timing in summary.timings:

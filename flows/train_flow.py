@@ -14,6 +14,7 @@ from flows.summary import RunSummary
 from onsight.config import FullFlowConfig, TrainFlowConfig
 from onsight.domain import DatasetVersion, ModelVersion
 from onsight.settings import Settings
+from onsight.storage import open_store
 from onsight.tracking import open_tracker
 from tasks.dataset import check_dataset, prepare_dataset
 from tasks.evaluation import Judgement, Judges, judge, score_network
@@ -57,9 +58,11 @@ def prepare_training(config: TrainFlowConfig | FullFlowConfig, settings: Setting
     """Load what training needs, and find what is wrong before a run is opened or the data set is touched.
 
     Raises:
+        StorageError: Central storage cannot be written.
         DependencyError: The tracking server does not answer.
         ConfigError: An augmenter does not take its arguments.
     """
+    open_store(settings).check_writable()
     open_tracker(settings).check()
     from onsight.training import Augmentation
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_LEVEL, temporary_settings
 
 from onsight.datasets import ImportRequest, import_dataset
 from onsight.deployment import stop_local_service
 from onsight.settings import Settings
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +36,25 @@ def settings(tmp_path: Path, prefect_api_url: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     for name in ("MLFLOW_TRACKING_URI", "ONSIGHT_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    # Prefect's console handler keeps the stream of the test that imported it first, closed by now.
-    monkeypatch.setattr(logging.getLogger("prefect"), "handlers", [])
     place = Settings()
-    # Prefect read its settings when it was first imported; a subprocess reads the variables above.
-    with temporary_settings({PREFECT_API_URL: prefect_api_url, PREFECT_LOGGING_LEVEL: "CRITICAL"}):
-        yield place
+    yield place
     stop_local_service(place)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the command gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run_command(config: Path, *arguments: str) -> Outcome:
+    """Run `run_flow.py` as a person does: a process of its own, so that what it loads and logs stays its own."""
+    command = [sys.executable, "run_flow.py", "--config", str(config), *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

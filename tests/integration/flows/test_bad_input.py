@@ -12,15 +12,9 @@ from pathlib import Path
 
 import pytest
 
-import run_flow
 from onsight.registry import open_registry
 from onsight.settings import Settings
-from tests.integration.flows.conftest import WriteConfig
-
-
-def outcome(capsys: pytest.CaptureFixture[str], config: Path, *arguments: str) -> tuple[int, str]:
-    code = run_flow.main(["--config", str(config), *arguments])
-    return code, capsys.readouterr().err
+from tests.integration.flows.conftest import WriteConfig, run_command
 
 
 def assert_nothing_published(settings: Settings) -> None:
@@ -50,15 +44,14 @@ def assert_nothing_published(settings: Settings) -> None:
 def test_train_flow_when_the_config_does_not_fit_then_says_so(
     settings: Settings,
     write_config: WriteConfig,
-    capsys: pytest.CaptureFixture[str],
     changes: dict[str, object],
     code: int,
     message: str,
 ) -> None:
-    found, error = outcome(capsys, write_config("train", **changes))
-    assert found == code, error
-    assert message in error
-    assert "Traceback" not in error
+    failed = run_command(write_config("train", **changes))
+    assert failed.code == code, failed.err
+    assert message in failed.err
+    assert "Traceback" not in failed.err
     assert_nothing_published(settings)
     if code == 2 and "augmentation" not in str(changes):
         assert not settings.state_dir.exists()
@@ -69,7 +62,6 @@ def test_train_flow_when_an_image_is_corrupt_then_names_it(
     write_config: WriteConfig,
     plankton_dataset: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     root = tmp_path / "copy"
     shutil.copytree(plankton_dataset, root, symlinks=True)
@@ -78,10 +70,10 @@ def test_train_flow_when_an_image_is_corrupt_then_names_it(
     image.unlink()
     image.write_bytes(content[: len(content) // 3])
     changes = {"dataset.ds_root": str(root), "dataset.dvc_checkout": False}
-    code, error = outcome(capsys, write_config("train", **changes))
-    assert code == 4, error
-    assert "unreadable_images" in error
-    assert image.name in error
+    failed = run_command(write_config("train", **changes))
+    assert failed.code == 4, failed.err
+    assert "unreadable_images" in failed.err
+    assert image.name in failed.err
     assert_nothing_published(settings)
 
 
@@ -90,15 +82,14 @@ def test_train_flow_when_the_working_copy_has_changes_then_refuses_and_keeps_the
     write_config: WriteConfig,
     plankton_dataset: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     root = tmp_path / "copy"
     shutil.copytree(plankton_dataset, root, symlinks=True)
     metadata = root / "plankton/metadata.yml"
     metadata.write_text(metadata.read_text() + "note: mine\n")
-    code, error = outcome(capsys, write_config("train", **{"dataset.ds_root": str(root)}))
-    assert code == 3
-    assert "discard_changes" in error
+    failed = run_command(write_config("train", **{"dataset.ds_root": str(root)}))
+    assert failed.code == 3, failed.err
+    assert "discard_changes" in failed.err
     assert metadata.read_text().endswith("note: mine\n")
 
 
@@ -109,24 +100,25 @@ def test_train_flow_when_a_server_is_down_then_says_which(
     free_port: int,
     variable: str,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port}")
-    code, error = outcome(capsys, write_config("train"))
-    assert code == 6, error
-    assert variable in error
-    assert str(free_port) in error
+    failed = run_command(write_config("train"))
+    assert failed.code == 6, failed.err
+    assert variable in failed.err
+    assert str(free_port) in failed.err
     assert_nothing_published(settings)
 
 
 def test_full_flow_when_the_service_port_is_taken_then_says_so(
-    settings: Settings, write_config: WriteConfig, free_port: int, capsys: pytest.CaptureFixture[str]
+    settings: Settings,
+    write_config: WriteConfig,
+    free_port: int,
 ) -> None:
-    assert run_flow.main(["--config", str(write_config("train"))]) == 0
+    assert run_command(write_config("train")).code == 0
     with closing(socket.create_server(("127.0.0.1", free_port))):
-        code, error = outcome(capsys, write_config("deploy", **{"deploy.version": "challenger"}))
-    assert code == 6, error
-    assert str(free_port) in error
+        failed = run_command(write_config("deploy", **{"deploy.version": "challenger"}))
+    assert failed.code == 6, failed.err
+    assert str(free_port) in failed.err
 
 
 def test_train_flow_when_storage_is_full_then_takes_everything_back(
@@ -134,12 +126,11 @@ def test_train_flow_when_storage_is_full_then_takes_everything_back(
     write_config: WriteConfig,
     small_disk: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("ONSIGHT_CENTRAL_STORAGE_URL", str(small_disk))
-    code, error = outcome(capsys, write_config("train"))
-    assert code == 7, error
-    assert "No space left on device" in error
+    failed = run_command(write_config("train"))
+    assert failed.code == 7, failed.err
+    assert "No space left on device" in failed.err
     assert_nothing_published(Settings())
 
 
@@ -149,21 +140,20 @@ def test_train_flow_when_storage_is_read_only_then_stops_before_training(
     small_disk: Path,
     make_read_only: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     make_read_only()
     monkeypatch.setenv("ONSIGHT_CENTRAL_STORAGE_URL", str(small_disk))
-    code, error = outcome(capsys, write_config("train"))
-    assert code == 7, error
-    assert "Read-only file system" in error
+    failed = run_command(write_config("train"))
+    assert failed.code == 7, failed.err
+    assert "Read-only file system" in failed.err
     assert not (settings.state_dir / "mlflow.db").exists()
 
 
 def test_plan_prints_and_writes_nothing(
-    settings: Settings, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
+    settings: Settings,
+    write_config: WriteConfig,
 ) -> None:
-    assert run_flow.main(["--config", str(write_config("full")), "--plan"]) == 0
-    printed = capsys.readouterr().out
+    printed = run_command(write_config("full"), "--plan").out
     for expected in ("registry and storage", "champion   none yet", "replaces   nothing", "nothing was run"):
         assert expected in printed
     assert not settings.state_dir.exists()

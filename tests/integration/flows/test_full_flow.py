@@ -15,22 +15,23 @@ import httpx
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-import run_flow
 from onsight.bundle import list_bundles, read_metadata
 from onsight.db import newest_predictions, open_database
 from onsight.registry import open_registry
 from onsight.settings import Settings
 from onsight.storage import open_store
-from tests.integration.flows.conftest import WriteConfig
+from tests.integration.flows.conftest import WriteConfig, run_command
 
 
 def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
-    settings: Settings, write_config: WriteConfig, plankton_images: list[Path], capsys: pytest.CaptureFixture[str]
+    settings: Settings, write_config: WriteConfig, plankton_images: list[Path], prefect_api_url: str
 ) -> None:
     config = write_config("full", **{"evaluate.gate.max_regression": 1.0, "evaluate.gate.margin": -1.0})
-    assert run_flow.main(["--config", str(config)]) == 0
-    first = capsys.readouterr().out
+    done = run_command(config)
+    assert done.code == 0, done.err
+    first = done.out
     assert "plankton-v1 is in production" in first
     assert "there is no champion to compare with" in first
 
@@ -41,8 +42,7 @@ def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
     assert answer["model_version"] == 1
     assert sum(answer["prediction"].values()) == pytest.approx(1, abs=1e-5)
 
-    assert run_flow.main(["--config", str(config), "--set", "train.hparams.seed=3"]) == 0
-    assert "plankton-v2 is in production" in capsys.readouterr().out
+    assert "plankton-v2 is in production" in run_command(config, "--set", "train.hparams.seed=3").out
     url = curl[0].split()[-1].removesuffix("/predict")
     assert httpx.get(f"{url}/models/current").json()["serving"]["bundle_name"] == "plankton-v2"
 
@@ -56,7 +56,7 @@ def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
     assert records[1]["replaced"]["version"] == 1
 
     _check_run(settings, champion.run_id)
-    with get_client(sync_client=True) as client:
+    with temporary_settings({PREFECT_API_URL: prefect_api_url}), get_client(sync_client=True) as client:
         variable = client.read_variable_by_name("current_model_metadata_file")
         assert variable is not None
         assert variable.value == "models/plankton-v2.yaml"
@@ -64,7 +64,7 @@ def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
         assert deployment.work_pool_name == "onsight-monitor"
         assert [schedule.active for schedule in deployment.schedules] == [True]
 
-    _check_monitor(settings, url, plankton_images, capsys)
+    _check_monitor(settings, url, plankton_images)
 
 
 def _check_run(settings: Settings, run_id: str) -> None:
@@ -80,7 +80,7 @@ def _check_run(settings: Settings, run_id: str) -> None:
     assert {"evaluation", "validation", "plots"} <= artifacts
 
 
-def _check_monitor(settings: Settings, url: str, images: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def _check_monitor(settings: Settings, url: str, images: list[Path]) -> None:
     for image in images[:25]:
         assert httpx.post(f"{url}/predict", files={"file": image.read_bytes()}).is_success
     database = open_database(settings.predictions_database_url)
@@ -88,18 +88,16 @@ def _check_monitor(settings: Settings, url: str, images: list[Path], capsys: pyt
     while len(newest_predictions(database, "plankton", 2, 100)) < 25:
         assert time.monotonic() < deadline_s, "the service did not ship its log"
     database.close()
-    assert run_flow.main(["--config", "configs/monitor_flow_config.yaml"]) == 0
     # Exactly those 25: the golden images of the deployment are no traffic.
-    printed = capsys.readouterr().out
+    printed = run_command(Path("configs/monitor_flow_config.yaml")).out
     assert len(re.findall(r"(?:uae|bbsd): .*\b25 predictions against 50 references", printed)) == 2
 
 
-def test_full_flow_when_the_gate_refuses_then_production_stays(
-    settings: Settings, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_full_flow_when_the_gate_refuses_then_production_stays(settings: Settings, write_config: WriteConfig) -> None:
     config = write_config("full", **{"evaluate.gate.minimum": {"accuracy": 1.0}})
-    assert run_flow.main(["--config", str(config)]) == 5
-    assert "did not pass the promotion gate" in capsys.readouterr().err
+    refused = run_command(config)
+    assert refused.code == 5
+    assert "did not pass the promotion gate" in refused.err
     registry = open_registry(settings)
     assert registry.resolve("plankton", "champion") is None
     assert registry.resolve("plankton", "challenger") is not None
@@ -107,17 +105,14 @@ def test_full_flow_when_the_gate_refuses_then_production_stays(
     assert not (settings.state_dir / "dl_service.pid").exists()
 
 
-def test_train_then_evaluate_then_deploy_by_hand(
-    settings: Settings, write_config: WriteConfig, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_flow.main(["--config", str(write_config("train"))]) == 0
-    assert "plankton-v1 is registered as challenger" in capsys.readouterr().out
-    assert run_flow.main(["--config", str(write_config("eval"))]) == 0
-    assert "plankton-v1 on plankton v1.0.0" in capsys.readouterr().out
-    assert run_flow.main(["--config", str(write_config("deploy"))]) == 6
-    assert "the registry has no version 'champion' of model plankton" in capsys.readouterr().err
-    assert run_flow.main(["--config", str(write_config("deploy", **{"deploy.version": "challenger"}))]) == 0
-    assert "plankton-v1 is in production" in capsys.readouterr().out
+def test_train_then_evaluate_then_deploy_by_hand(settings: Settings, write_config: WriteConfig) -> None:
+    assert "plankton-v1 is registered as challenger" in run_command(write_config("train")).out
+    assert "plankton-v1 on plankton v1.0.0" in run_command(write_config("eval")).out
+    refused = run_command(write_config("deploy"))
+    assert refused.code == 6
+    assert "the registry has no version 'champion' of model plankton" in refused.err
+    deployed = run_command(write_config("deploy", **{"deploy.version": "challenger"}))
+    assert "plankton-v1 is in production" in deployed.out
     metadata = read_metadata(open_store(settings), "plankton-v1")
     assert metadata.dataset_tag == "v1.0.0"
     assert metadata.reference_rows == 50
