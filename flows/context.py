@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 
 from flows.stages import Stages
@@ -65,7 +63,7 @@ def open_context(request: RunRequest, settings: Settings) -> Iterator[RunContext
         StorageError: Central storage cannot be written.
     """
     console = Console()
-    stages = Stages(console, time.monotonic() - (time.time() - psutil.Process().create_time()))
+    stages = Stages(console)
     store = open_store(settings)
     store.check_writable()
     tracker = open_tracker(settings)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-import psutil
 from prefect import flow
 from rich.console import Console
 
@@ -35,7 +32,7 @@ def deploy_flow(config: DeployFlowConfig) -> RunSummary:
         DependencyError: There is no such version, or the service does not come to serve it.
     """
     settings = Settings()
-    stages = Stages(Console(), time.monotonic() - (time.time() - psutil.Process().create_time()))
+    stages = Stages(Console())
     name, wanted = config.model.model_name, config.deploy.version
     version = open_registry(settings).resolve(name, wanted)
     if version is None:

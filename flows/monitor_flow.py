@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-import psutil
 from prefect import flow
 from prefect.variables import Variable
 from rich.console import Console
@@ -38,7 +35,7 @@ def monitor_flow(config: MonitorFlowConfig) -> RunSummary:
     """
     settings = Settings()
     console = Console()
-    stages = Stages(console, time.monotonic() - (time.time() - psutil.Process().create_time()))
+    stages = Stages(console)
     metadata_file = Variable.get("current_model_metadata_file")
     if not metadata_file:
         raise DependencyError(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 from rich.console import Console
 
 __all__ = ["StageTiming", "Stages"]
@@ -25,12 +26,12 @@ class Stages:
 
     Args:
         console: Where progress goes.
-        started_at_s: ``time.monotonic()`` at the run's start, so that the time before the first stage is seen too.
     """
 
-    def __init__(self, console: Console, started_at_s: float) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._started_at_s = started_at_s
+        # From the process' start, so that the time before the first stage is seen too.
+        self._started_at = psutil.Process().create_time()
         self._timings: list[StageTiming] = []
 
     @contextmanager
@@ -49,6 +50,6 @@ class Stages:
 
     def timings(self) -> tuple[StageTiming, ...]:
         """Every stage so far; what happened between stages (start-up, bookkeeping) is the last row."""
-        total_s = time.monotonic() - self._started_at_s
+        total_s = time.time() - self._started_at
         between_s = total_s - sum(timing.wall_s for timing in self._timings)
         return (*self._timings, StageTiming("start-up and bookkeeping", between_s))
