@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onsight.domain import DriftVerdict
-from onsight.drift.detector import MIN_WINDOW_ROWS, DetectorSpec, checked_window, thinned
+from onsight.drift.detector import DetectorSpec, judge_window, thinned
 from onsight.drift.statistics import bonferroni
 
 __all__ = ["AlibiDetector"]
@@ -38,26 +38,14 @@ class AlibiDetector:
 
     def test(self, window: ArrayLike) -> DriftVerdict:
         """Test a window of features [W, D]; see ``DriftDetector.test``."""
-        rows = checked_window(window, self.reference)
-        statistic: float | None = None
-        p_value: float | None = None
-        if len(rows) >= MIN_WINDOW_ROWS:
-            detector, data_rows = self._detector(), thinned(rows, self.spec).astype(np.float32)
-            with _seeded(self.spec.seed):
-                data = detector.predict(data_rows)["data"]
-            statistic = float(np.max(data["distance"]))
-            p_values = np.atleast_1d(np.asarray(data["p_val"], dtype=np.float64))
-            p_value = bonferroni(float(p_values.min()), len(p_values))
-        return DriftVerdict(
-            features=self.spec.features,
-            detector=f"alibi-detect-{self.spec.test}",
-            is_drift=None if p_value is None else p_value < self.spec.p_value,
-            p_value=p_value,
-            threshold=self.spec.p_value,
-            statistic=statistic,
-            n_reference=len(self.reference),
-            n_window=len(rows),
-        )
+        return judge_window(self.spec, self.reference, window, self._measure)
+
+    def _measure(self, rows: NDArray[np.float64]) -> tuple[float, float]:
+        detector = self._detector()
+        with _seeded(self.spec.seed):
+            data = detector.predict(rows.astype(np.float32))["data"]
+        p_values = np.atleast_1d(np.asarray(data["p_val"], dtype=np.float64))
+        return float(np.max(data["distance"])), bonferroni(float(p_values.min()), len(p_values))
 
     def _detector(self) -> Any:  # noqa: ANN401 - the library is untyped
         if self._built is None:
@@ -67,9 +55,8 @@ class AlibiDetector:
             if self.spec.test == "ks":
                 self._built = KSDrift(reference, p_val=self.spec.p_value, correction="bonferroni")
             else:
-                permutations = int(10 / self.spec.p_value)
                 self._built = MMDDrift(
-                    reference, backend="tensorflow", p_val=self.spec.p_value, n_permutations=permutations
+                    reference, backend="tensorflow", p_val=self.spec.p_value, n_permutations=self.spec.permutations
                 )
         return self._built
 

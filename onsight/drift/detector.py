@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from onsight.domain import DriftVerdict
 
-__all__ = ["MIN_WINDOW_ROWS", "DetectorSpec", "DriftDetector", "checked_window"]
+__all__ = ["MIN_WINDOW_ROWS", "DetectorSpec", "DriftDetector", "judge_window", "thinned"]
 
 # Below this a verdict would say more about the window's size than about the images: with 20 rows a KS test at 0.01,
 # corrected for 32 features, already needs almost half of the rows to lie outside the reference.
@@ -36,6 +37,11 @@ class DetectorSpec:
     test: Literal["ks", "mmd"] = "ks"
     p_value: float = 0.01
     seed: int = 17
+
+    @property
+    def permutations(self) -> int:
+        """Relabellings of a permutation test: enough for p-values a tenth of the promised rate."""
+        return int(10 / self.p_value)
 
 
 class DriftDetector(Protocol):
@@ -76,3 +82,38 @@ def thinned(rows: NDArray[np.float64], spec: DetectorSpec) -> NDArray[np.float64
         return rows
     kept = np.random.default_rng(spec.seed).choice(len(rows), limit, replace=False)
     return np.take(rows, kept, axis=0)
+
+
+def judge_window(
+    spec: DetectorSpec,
+    reference: NDArray[np.float64],
+    window: ArrayLike,
+    measure: Callable[[NDArray[np.float64]], tuple[float, float]],
+) -> DriftVerdict:
+    """Whether a window drifted, whoever measures it.
+
+    Args:
+        spec: What is tested.
+        reference: float64 [R, D], as the detector keeps it.
+        window: Features [W, D].
+        measure: Gives the statistic and the p-value of the whole test for thinned rows; not asked below
+            ``MIN_WINDOW_ROWS``.
+
+    Raises:
+        ValueError: If the window's D differs from the reference's, or a value is not finite.
+    """
+    rows = checked_window(window, reference)
+    statistic: float | None = None
+    p_value: float | None = None
+    if len(rows) >= MIN_WINDOW_ROWS:
+        statistic, p_value = measure(thinned(rows, spec))
+    return DriftVerdict(
+        features=spec.features,
+        detector=f"{spec.library}-{spec.test}",
+        is_drift=None if p_value is None else p_value < spec.p_value,
+        p_value=p_value,
+        threshold=spec.p_value,
+        statistic=statistic,
+        n_reference=len(reference),
+        n_window=len(rows),
+    )
