@@ -66,7 +66,10 @@ def _run(arguments: argparse.Namespace) -> None:
 
         print_plan(config, settings)
         return
-    importlib.import_module(config.flow_module).start(config, resume=arguments.resume)
+    from flows.prefect_server import prefect_server
+
+    with prefect_server(settings):
+        importlib.import_module(config.flow_module).start(config, resume=arguments.resume)
 
 
 def _report(message: str, *, verbose: bool) -> None:

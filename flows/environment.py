@@ -38,8 +38,6 @@ def prepare_environment(*, verbose: bool = False) -> Settings:
     settings = Settings()
     defaults = dict(_OFFLINE)
     defaults["PREFECT_HOME"] = str(settings.state_dir.absolute() / "prefect")
-    # A slow machine needs longer than Prefect's 20 s to start its own server for the first time.
-    defaults["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
     if not verbose:
         defaults |= _QUIET
         warnings.simplefilter("ignore")
