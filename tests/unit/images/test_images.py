@@ -239,12 +239,32 @@ def test_resize_to_the_same_size_changes_nothing() -> None:
     np.testing.assert_array_equal(resize_image(RGB, 9, 6), RGB)
 
 
-def test_read_equals_decode_then_resize(plankton_images: list[Path]) -> None:
+def test_read_when_nothing_is_to_be_reduced_then_equals_decode_then_resize(plankton_images: list[Path]) -> None:
+    for path in plankton_images[::10]:
+        photograph = Image.open(path).convert("RGB")
+        width, height = photograph.width // 2 + 1, photograph.height // 2 + 1
+        expected = resize_image(decode_image(path.read_bytes()), width, height)
+        np.testing.assert_array_equal(read_image(path.read_bytes(), width, height), expected)
+        np.testing.assert_array_equal(load_image(path, width, height), expected)
+        as_png = encode(photograph, "PNG")
+        np.testing.assert_array_equal(read_image(as_png, 16, 16), resize_image(decode_image(as_png), 16, 16))
+
+
+@pytest.mark.parametrize("side", [16, 40, 60], ids=lambda side: f"{side} px")
+def test_read_when_a_jpeg_is_reduced_then_shows_the_same_picture(plankton_images: list[Path], side: int) -> None:
     for path in plankton_images[::10]:
         content = path.read_bytes()
-        expected = resize_image(decode_image(content), 40, 30)
-        np.testing.assert_array_equal(read_image(content, 40, 30), expected)
-        np.testing.assert_array_equal(load_image(path, 40, 30), expected)
+        expected = resize_image(decode_image(content), side, side).astype(int)
+        assert np.abs(read_image(content, side, side) - expected).mean() < 6
+
+
+def test_read_when_a_jpeg_lies_on_its_side_then_keeps_enough_pixels() -> None:
+    wide = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 400, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(wide, "JPEG", exif=exif)
+    # Upright it is 50 wide and 400 high: only the height could be reduced, so that nothing may be.
+    np.testing.assert_array_equal(read_image(content, 40, 100), resize_image(decode_image(content), 40, 100))
 
 
 def test_decode_agrees_with_opencv_on_photographs(plankton_images: list[Path]) -> None:
