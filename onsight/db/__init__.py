@@ -1,5 +1,6 @@
 """The predictions database: tables, migrations, and the few queries that the platform asks of it."""
 
+from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, desired_history, newest_desired, record_desired
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
@@ -13,13 +14,16 @@ from onsight.db.records import (
     insert_predictions,
 )
 from onsight.db.shipper import OutboxShipper, ShipReport
-from onsight.db.tables import ApiCallRow, Base, DesiredModelRow, PredictionRow
+from onsight.db.tables import ApiCallRow, ApiKeyRow, Base, DesiredModelRow, PredictionRow
 from onsight.db.windows import GOLDEN_REQUEST_PREFIX, PredictionWindow, newest_predictions
 
 __all__ = [
     "GOLDEN_REQUEST_PREFIX",
+    "SCOPES",
     "ApiCallRecord",
     "ApiCallRow",
+    "ApiKey",
+    "ApiKeyRow",
     "Base",
     "Database",
     "DesiredModel",
@@ -30,15 +34,19 @@ __all__ = [
     "PredictionRow",
     "PredictionWindow",
     "RefusedRecordError",
+    "Scope",
     "ShipReport",
+    "create_api_key",
     "desired_history",
     "head_revision",
     "insert_api_calls",
     "insert_predictions",
+    "list_api_keys",
     "newest_desired",
     "newest_predictions",
     "open_database",
     "record_desired",
+    "revoke_api_key",
     "upgrade",
     "uuid7",
 ]

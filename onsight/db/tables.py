@@ -10,7 +10,16 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-__all__ = ["ApiCallRow", "Base", "DesiredModelRow", "FloatArray", "JsonObject", "PredictionRow", "UtcDateTime"]
+__all__ = [
+    "ApiCallRow",
+    "ApiKeyRow",
+    "Base",
+    "DesiredModelRow",
+    "FloatArray",
+    "JsonObject",
+    "PredictionRow",
+    "UtcDateTime",
+]
 
 FloatArray = JSON().with_variant(postgresql.ARRAY(postgresql.DOUBLE_PRECISION()), "postgresql")
 JsonObject = JSON().with_variant(postgresql.JSONB(), "postgresql")
@@ -106,3 +115,17 @@ class DesiredModelRow(Base):
     requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
     requested_by: Mapped[str] = mapped_column(String(128))
     reason: Mapped[str] = mapped_column(String(500))
+
+
+class ApiKeyRow(Base):
+    """One API key: the hash of its text, never the text."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63))
+    sha256: Mapped[str] = mapped_column(String(64))
+    hint: Mapped[str] = mapped_column(String(4))
+    scopes: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

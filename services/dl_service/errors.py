@@ -7,6 +7,7 @@ from onsight.errors import OnsightError
 __all__ = [
     "BodyTooLargeError",
     "DeadlineError",
+    "ForbiddenError",
     "MalformedBodyError",
     "MissingFileError",
     "ModelNameError",
@@ -14,6 +15,7 @@ __all__ = [
     "OverloadedError",
     "ReceiveTimeoutError",
     "ServiceError",
+    "UnauthorizedError",
     "UnknownModelError",
 ]
 
@@ -28,6 +30,10 @@ class BodyTooLargeError(ServiceError):
 
 class DeadlineError(ServiceError):
     """The answer was not ready in time."""
+
+
+class ForbiddenError(ServiceError):
+    """The API key is valid and may not do this."""
 
 
 class MalformedBodyError(ServiceError):
@@ -52,6 +58,10 @@ class OverloadedError(ServiceError):
 
 class ReceiveTimeoutError(ServiceError):
     """The client did not send its body in time."""
+
+
+class UnauthorizedError(ServiceError):
+    """No valid API key came with the request."""
 
 
 class UnknownModelError(ServiceError):
