@@ -10,9 +10,12 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from onsight.db import WhenFull
 from onsight.errors import ConfigError
 from onsight.images import ImageLimits
 from onsight.settings import Settings
+from services.dl_service.batching import BatchLimits
+from services.dl_service.probation import ProbationRules
 
 __all__ = ["ServiceSettings", "refuse_open_exposure"]
 
@@ -33,12 +36,20 @@ class ServiceSettings(Settings):
     max_image_pixels: int = Field(50_000_000, ge=1, description="width times height, read from the header")
     receive_timeout_s: float = Field(30.0, gt=0, description="for a client to send its body")
     request_deadline_s: float = Field(10.0, gt=0, description="from the whole body to the answer")
-    inference_threads: int = Field(0, ge=0, le=256, description="images worked on at once; 0: one per core")
+    workers: int = Field(1, ge=1, le=256, validation_alias="DL_SERVICE_WORKERS", description="processes")
+    inference_threads: int = Field(0, ge=0, le=256, description="batches worked on at once; 0: one per core")
     session_threads: int = Field(1, ge=0, le=256, description="ONNX Runtime's threads on one image; 0: one per core")
-    queue_size: int = Field(64, ge=1, description="images that wait for a thread; beyond it requests are refused")
+    max_batch: int = Field(8, ge=1, le=256, description="images in one batch; smaller ones while little is queued")
+    queue_size: int = Field(64, ge=1, description="images that wait or are worked on, in each worker")
     max_uploads: int = Field(256, ge=1, description="requests that are being received or answered at once")
 
+    probation_requests: int = Field(50, ge=0, description="of a new version, in each worker; 0: no probation")
+    probation_max_failed_share: float = Field(0.1, ge=0, le=1, description="of those requests")
+    probation_max_slowdown: float = Field(5.0, gt=1, description="inference time against the version before")
+    converge_timeout_s: float = Field(10.0, gt=0, le=300, description="for all workers to serve a new version")
+
     outbox_max_bytes: int = Field(1024 * _MIB, ge=1, description="of predictions the database has not taken yet")
+    outbox_when_full: WhenFull = Field("drop_oldest", description="or refuse: requests, until the database is back")
     outbox_interval_s: float = Field(0.25, gt=0, le=60, description="between two shipments to the database")
     drain_timeout_s: int = Field(15, ge=1, description="for requests in flight when the service is stopped")
 
@@ -48,9 +59,16 @@ class ServiceSettings(Settings):
         return self.state_dir / "dl_service"
 
     @property
-    def worker_threads(self) -> int:
-        """Threads that decode and infer."""
-        return self.inference_threads or len(os.sched_getaffinity(0))
+    def batch_limits(self) -> BatchLimits:
+        """How much one worker takes on at once."""
+        cores = len(os.sched_getaffinity(0))
+        threads = self.inference_threads or max(1, cores // self.workers)
+        return BatchLimits(threads, self.queue_size, self.max_batch, self.request_deadline_s)
+
+    @property
+    def probation_rules(self) -> ProbationRules:
+        """What a new version must live up to."""
+        return ProbationRules(self.probation_requests, self.probation_max_failed_share, self.probation_max_slowdown)
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -28,7 +28,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
     settings = ServiceSettings()
 
-    assert (settings.port, settings.image_limits.max_bytes, settings.worker_threads) == (4300, 2048, 3)
+    assert (settings.port, settings.image_limits.max_bytes, settings.batch_limits.threads) == (4300, 2048, 3)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

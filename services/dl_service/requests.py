@@ -1,0 +1,23 @@
+"""What a request's ASGI scope says of it."""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+__all__ = ["client_of", "request_id_of", "set_request_id"]
+
+
+def client_of(scope: Scope) -> str:
+    """The address that the request came from."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def request_id_of(scope: Scope) -> str:
+    """The request's id: the caller's, or one made here."""
+    return str(scope["state"]["request_id"])
+
+
+def set_request_id(scope: Scope, request_id: str) -> None:
+    """Gives the request its id."""
+    scope.setdefault("state", {})["request_id"] = request_id
