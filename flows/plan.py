@@ -22,7 +22,7 @@ from onsight.config import (
     TrainFlowConfig,
 )
 from onsight.deployment import DeployClient
-from onsight.errors import DependencyError
+from onsight.errors import ConfigError, DependencyError
 from onsight.settings import Settings
 
 __all__ = ["print_plan"]
@@ -45,7 +45,7 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     if not isinstance(config, MonitorFlowConfig):
         console.print(f"champion   {_champion(config.model.model_name, settings)}", highlight=False, markup=False)
     if isinstance(config, (FullFlowConfig, DeployFlowConfig)):
-        console.print(f"replaces   {_served(config.deploy)}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"replaces   {_served(config.deploy, settings)}", highlight=False, markup=False, soft_wrap=True)
     console.print("nothing was run", style="bold")
 
 
@@ -125,11 +125,11 @@ def _champion(model_name: str, settings: Settings) -> str:
     return version.bundle_name if version else "none yet"
 
 
-def _served(config: DeployConfig) -> str:
+def _served(config: DeployConfig, settings: Settings) -> str:
     url = str(config.service_url).rstrip("/")
     try:
-        with DeployClient(url, _SERVICE_TIMEOUT_S) as client:
+        with DeployClient(url, _SERVICE_TIMEOUT_S, api_key=settings.service_api_key) as client:
             serving = client.serving()
-    except DependencyError as error:
+    except (ConfigError, DependencyError) as error:
         return f"nothing: {error.message}"
     return f"{serving} at {url}" if serving else f"nothing: the service at {url} has no model"

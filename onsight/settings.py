@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["Settings"]
@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")
     prefect_api_url: str = Field("", validation_alias="PREFECT_API_URL")
     database_url: str = Field("", description="SQLAlchemy URL of the predictions database")
+    service_api_key: SecretStr = Field(SecretStr(""), description="sent to dl_service where it asks for a key")
     request_timeout_s: float = Field(10.0, gt=0, description="for one call to a server of the stack")
 
     @property

@@ -12,6 +12,7 @@ from sqlalchemy.types import TypeDecorator
 
 __all__ = [
     "ApiCallRow",
+    "ApiKeyRow",
     "Base",
     "DesiredModelRow",
     "FloatArray",
@@ -130,3 +131,17 @@ class WorkerRow(Base):
     seen_seq: Mapped[int] = mapped_column(BigInteger)
     problem: Mapped[str] = mapped_column(String(500))
     reported_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class ApiKeyRow(Base):
+    """One API key: the hash of its text, never the text."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63))
+    sha256: Mapped[str] = mapped_column(String(64))
+    hint: Mapped[str] = mapped_column(String(4))
+    scopes: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -14,9 +14,10 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import SecretStr
 
 from onsight.db import GOLDEN_REQUEST_PREFIX
-from onsight.errors import BundleError, DependencyError
+from onsight.errors import BundleError, ConfigError, DependencyError
 
 __all__ = ["DeployClient", "GoldenCheck"]
 
@@ -37,18 +38,27 @@ class GoldenCheck:
 
 
 class DeployClient:
-    """Talks to one dl_service.
+    """Talks to one dl_service. Every call but ``livez`` raises ConfigError where the API key is not the right one.
 
     Args:
         service_url: Such as ``http://127.0.0.1:4242``.
         timeout_s: For one request; loading a bundle gets ``load_timeout_s``.
+        api_key: Sent with every request unless empty; deploying needs one with the scope ``admin``.
     """
 
-    def __init__(self, service_url: str, timeout_s: float = 10.0, load_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        service_url: str,
+        timeout_s: float = 10.0,
+        load_timeout_s: float = 60.0,
+        api_key: SecretStr | None = None,
+    ) -> None:
         self.service_url = service_url.rstrip("/")
         self._load_timeout_s = load_timeout_s
         # The service is on this network: proxies from the environment are not for it.
-        self._http = httpx.Client(base_url=self.service_url, timeout=timeout_s, trust_env=False)
+        key = api_key.get_secret_value() if api_key else ""
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.service_url, timeout=timeout_s, trust_env=False, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +191,7 @@ class DeployClient:
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's own options
         try:
-            return self._http.request(method, path, **options)
+            response = self._http.request(method, path, **options)
         except httpx.TimeoutException as error:
             raise DependencyError(f"{self.service_url}{path} gave no answer in time", "its log says why") from error
         except httpx.HTTPError as error:
@@ -189,6 +199,17 @@ class DeployClient:
                 f"dl_service at {self.service_url} does not answer: {error}",
                 "start it (`python -m services.dl_service`), or set deploy.service_url",
             ) from error
+        if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise self._refused(_problem(response))
+        return response
+
+    def _refused(self, problem: Mapping[str, str]) -> ConfigError:
+        return ConfigError(
+            f"dl_service at {self.service_url} lets nobody in without the right API key: {problem['detail']}",
+            "set ONSIGHT_SERVICE_API_KEY to a key with the scope admin "
+            "(python -m services.dl_service.keys create --name deploy --scope admin)",
+            code=problem["code"],
+        )
 
     def _object(self, response: httpx.Response) -> Mapping[str, Any]:
         try:

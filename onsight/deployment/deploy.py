@@ -56,6 +56,7 @@ def deploy_bundle(request: DeployRequest, settings: Settings) -> DeployOutcome:
         DependencyError: The service does not answer, does not come to serve the bundle in time, or answers its
             golden images wrongly.
         BundleError: The service refuses the bundle; it serves what it served before.
+        ConfigError: The service asks for an API key, and the one set is not right.
     """
     started_s = time.monotonic()
     config = request.config
@@ -63,7 +64,7 @@ def deploy_bundle(request: DeployRequest, settings: Settings) -> DeployOutcome:
     metadata = request.bundle.metadata
     name = metadata.bundle_name
     local_service = _ensure_service(url, config, settings)
-    with DeployClient(url, settings.request_timeout_s, config.timeout_s) as client:
+    with DeployClient(url, settings.request_timeout_s, config.timeout_s, settings.service_api_key) as client:
         update = client.update_model(name, request.reason)
         client.wait_until_served(name, config.timeout_s)
         golden = request.bundle.golden

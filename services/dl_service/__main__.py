@@ -16,7 +16,7 @@ from uvicorn.supervisors import Multiprocess
 
 from onsight.errors import ConfigError, DependencyError, OnsightError
 from services.dl_service.logs import configure_logging
-from services.dl_service.settings import ServiceSettings, refuse_open_exposure
+from services.dl_service.settings import ServiceSettings
 
 _BACKLOG = 1024
 
@@ -25,7 +25,6 @@ def main() -> int:
     """Serves until it is stopped; answers the exit code."""
     try:
         settings = _read_settings()
-        refuse_open_exposure(settings)
         listener = _listen(settings.host, settings.port)
     except OnsightError as error:
         print(f"dl_service: {error}", file=sys.stderr)

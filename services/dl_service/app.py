@@ -23,9 +23,11 @@ from onsight.errors import OnsightError
 from onsight.place import place_of
 from onsight.storage import ArtifactStore, open_store
 from services.dl_service import routes_models, routes_probes
+from services.dl_service.access import Guard
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.errors import UnknownModelError
 from services.dl_service.follower import Follower
+from services.dl_service.key_ring import KeyRing
 from services.dl_service.logs import configure_logging
 from services.dl_service.metrics import Metrics
 from services.dl_service.middleware import RequestObserver
@@ -96,6 +98,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     opened.callback(metrics.close)
     database = open_database(settings.predictions_database_url)
     opened.callback(database.close)
+    guard = _open_guard(settings, database, opened)
     outbox, shipper = _open_outbox(settings, database, metrics)
     opened.callback(outbox.close)
     store = open_store(settings)
@@ -115,6 +118,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     opened.callback(data_plane.close)
     return ServiceState(
         settings=settings,
+        guard=guard,
         metrics=metrics,
         store=store,
         database=database,
@@ -125,6 +129,15 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
         admission=Admission(settings.max_uploads),
         place=place_of(settings),
     )
+
+
+def _open_guard(settings: ServiceSettings, database: Database, opened: ExitStack) -> Guard:
+    if not settings.needs_keys:
+        return Guard(None)
+    keys = KeyRing(database, settings.service_dir / "api_keys.json")
+    keys.start()
+    opened.callback(keys.close)
+    return Guard(keys)
 
 
 def _open_outbox(settings: ServiceSettings, database: Database, metrics: Metrics) -> tuple[Outbox, OutboxShipper]:

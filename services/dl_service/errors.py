@@ -7,6 +7,7 @@ from onsight.errors import OnsightError
 __all__ = [
     "BodyTooLargeError",
     "DeadlineError",
+    "ForbiddenError",
     "MalformedBodyError",
     "MissingFileError",
     "ModelNameError",
@@ -16,6 +17,7 @@ __all__ = [
     "ReceiveTimeoutError",
     "RolledBackError",
     "ServiceError",
+    "UnauthorizedError",
     "UnknownModelError",
 ]
 
@@ -30,6 +32,10 @@ class BodyTooLargeError(ServiceError):
 
 class DeadlineError(ServiceError):
     """The answer was not ready in time."""
+
+
+class ForbiddenError(ServiceError):
+    """The API key is valid and may not do this."""
 
 
 class MalformedBodyError(ServiceError):
@@ -62,6 +68,10 @@ class ReceiveTimeoutError(ServiceError):
 
 class RolledBackError(ServiceError):
     """A version was taken back before every worker served it."""
+
+
+class UnauthorizedError(ServiceError):
+    """No valid API key came with the request."""
 
 
 class UnknownModelError(ServiceError):

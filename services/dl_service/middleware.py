@@ -16,7 +16,7 @@ from onsight.errors import StorageError
 from services.dl_service.logs import current_request_id
 from services.dl_service.predict_endpoint import PREDICT_PATHS, PREDICT_ROUTE, predict
 from services.dl_service.problems import answer_problem
-from services.dl_service.requests import client_of, set_request_id
+from services.dl_service.requests import client_of, set_key_name, set_request_id
 from services.dl_service.state import ServiceState
 
 __all__ = ["PROBE_ROUTES", "RequestObserver"]
@@ -79,9 +79,13 @@ class RequestObserver:
                 _observe(call)
             await send(message)
 
+        service: ServiceState = call.scope["app"].state.service
         try:
+            set_key_name(
+                call.scope, service.guard.check(call.scope["method"], call.scope["path"], call.scope["headers"])
+            )
             if call.is_predict:
-                await predict(call.scope["app"].state.service, call.scope, receive, observed_send)
+                await predict(service, call.scope, receive, observed_send)
             else:
                 await self._app(call.scope, receive, observed_send)
         except ClientDisconnect:

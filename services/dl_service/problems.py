@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -19,7 +20,11 @@ from services.dl_service import errors as service
 __all__ = ["NOT_MET_BY_SERVICE", "PROBLEMS", "Problem", "answer_problem", "problem_of"]
 
 _LOG = logging.getLogger(__name__)
-_RETRY_AFTER_S = "1"
+# What an answer of this status carries beside its document.
+_HEADERS: Mapping[int, Mapping[str, str]] = {
+    HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
+    HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "1"},
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     library.DependencyError: Problem(503, "dependency_down", "A server that is needed is down", shows_detail=False),
     service.BodyTooLargeError: Problem(413, "body_too_large", "The body is too large"),
     service.DeadlineError: Problem(503, "deadline_exceeded", "The answer was not ready in time"),
+    service.ForbiddenError: Problem(403, "forbidden_scope", "The API key may not do this"),
     service.MalformedBodyError: Problem(400, "malformed_body", "The body cannot be parsed"),
     service.MissingFileError: Problem(422, "missing_file", "The body holds no image"),
     service.ModelNameError: Problem(422, "invalid_model_name", "Not the name of a model's metadata file"),
@@ -59,6 +65,7 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.RolledBackError: Problem(409, "rolled_back", "The version was taken back"),
     service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
+    service.UnauthorizedError: Problem(401, "unauthorized", "A valid API key is needed"),
     service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
 }
 
@@ -120,5 +127,5 @@ def _document(request: Request, problem: Problem, detail: str = "", hint: str = 
         "hint": hint,
         "request_id": getattr(request.state, "request_id", ""),
     }
-    headers = {"Retry-After": _RETRY_AFTER_S} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    headers = _HEADERS.get(problem.status)
     return Response(json.dumps(document), problem.status, headers, media_type="application/problem+json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
@@ -11,13 +10,13 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from onsight.db import WhenFull
-from onsight.errors import ConfigError
 from onsight.images import ImageLimits
 from onsight.settings import Settings
+from services.dl_service.access import needs_keys
 from services.dl_service.batching import BatchLimits
 from services.dl_service.probation import ProbationRules
 
-__all__ = ["ServiceSettings", "refuse_open_exposure"]
+__all__ = ["ServiceSettings"]
 
 _MIB = 1024 * 1024
 
@@ -30,6 +29,7 @@ class ServiceSettings(Settings):
     host: str = Field("127.0.0.1", validation_alias="DL_SERVICE_HOST")
     port: int = Field(4242, ge=0, le=65535, validation_alias="DL_SERVICE_PORT")
     allow_open: bool = Field(default=False, description="serve without API keys on an address that others can reach")
+    require_api_keys: bool = Field(default=False, description="ask for API keys on a loopback address too")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     max_body_bytes: int = Field(20 * _MIB, ge=1024, description="of one uploaded image")
@@ -59,6 +59,11 @@ class ServiceSettings(Settings):
         return self.state_dir / "dl_service"
 
     @property
+    def needs_keys(self) -> bool:
+        """Whether requests must carry an API key."""
+        return needs_keys(self.host, allow_open=self.allow_open, require_api_keys=self.require_api_keys)
+
+    @property
     def batch_limits(self) -> BatchLimits:
         """How much one worker takes on at once."""
         cores = len(os.sched_getaffinity(0))
@@ -74,27 +79,3 @@ class ServiceSettings(Settings):
     def image_limits(self) -> ImageLimits:
         """What an uploaded image may be."""
         return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_image_pixels)
-
-
-def refuse_open_exposure(settings: ServiceSettings) -> None:
-    """Refuses an address that others can reach: there are no API keys to keep them out.
-
-    Raises:
-        ConfigError: The address is not a loopback one, and ``ONSIGHT_ALLOW_OPEN`` is not set.
-    """
-    if settings.allow_open or _is_loopback(settings.host):
-        return
-    raise ConfigError(
-        f"DL_SERVICE_HOST={settings.host} can be reached by others, and the service has no API keys",
-        "bind 127.0.0.1, or set ONSIGHT_ALLOW_OPEN=true where a proxy or a firewall guards it",
-        host=settings.host,
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from onsight.db import Database, Outbox
 from onsight.storage import ArtifactStore
+from services.dl_service.access import Guard
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.errors import OverloadedError
 from services.dl_service.follower import Follower
@@ -50,6 +51,7 @@ class ServiceState:
     """The parts of a running service."""
 
     settings: ServiceSettings
+    guard: Guard
     metrics: Metrics
     store: ArtifactStore
     database: Database

@@ -1,0 +1,122 @@
+"""Who may call what: the scope that each route asks for, when keys are needed at all, and the check of a request."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from onsight.db import Scope
+
+__all__ = ["OPEN", "ROUTE_SCOPES", "Guard", "KeyCheck", "is_loopback", "needs_keys", "scope_of"]
+
+_LOG = logging.getLogger(__name__)
+
+OPEN: Final = None
+# A path that ends in * stands for all below it. What is not named here is for admin keys alone.
+ROUTE_SCOPES: dict[tuple[str, str], Scope | None] = {
+    ("GET", "/livez"): OPEN,
+    ("GET", "/readyz"): OPEN,
+    ("GET", "/health_check"): OPEN,
+    ("GET", "/metrics"): OPEN,
+    ("GET", "/openapi.json"): OPEN,
+    ("GET", "/v2/health/live"): OPEN,
+    ("GET", "/v2/health/ready"): OPEN,
+    ("POST", "/predict"): "predict",
+    ("POST", "/predict/*"): "predict",
+    ("GET", "/predictions"): "predict",
+    ("GET", "/predictions/*"): "predict",
+    ("GET", "/models"): "predict",
+    ("GET", "/models/*"): "predict",
+    ("GET", "/v2"): "predict",
+    ("GET", "/v2/*"): "predict",
+    ("POST", "/v2/models/*"): "predict",
+    ("POST", "/feedback"): "feedback",
+    ("POST", "/feedback/*"): "feedback",
+    ("PUT", "/update_model/*"): "admin",
+    ("POST", "/rollback"): "admin",
+}
+
+_EXACT = {rule: scope for rule, scope in ROUTE_SCOPES.items() if not rule[1].endswith("*")}
+_BELOW = sorted(
+    ((method, path[:-1], scope) for (method, path), scope in ROUTE_SCOPES.items() if path.endswith("*")),
+    key=lambda rule: -len(rule[1]),
+)
+
+
+class KeyCheck(Protocol):
+    """Tells whose key came with a request."""
+
+    def authorize(self, authorization: bytes | None, x_api_key: bytes | None, scope: Scope) -> str:
+        """The key's name.
+
+        Raises:
+            UnauthorizedError: No valid key.
+            ForbiddenError: The key may not do this.
+        """
+        ...
+
+
+class Guard:
+    """Checks requests; without keys it lets everyone pass.
+
+    Args:
+        keys: None where the service stands open.
+    """
+
+    def __init__(self, keys: KeyCheck | None) -> None:
+        self._keys = keys
+        if keys is None:
+            _LOG.warning("the service stands open: it asks nobody for an API key")
+
+    def check(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """The name of the key that the request came with; empty where none is asked for.
+
+        Args:
+            path: The decoded path that the router sees.
+            headers: As in an ASGI scope, names in lower case.
+
+        Raises:
+            UnauthorizedError: No valid key.
+            ForbiddenError: The key may not do this.
+        """
+        if self._keys is None:
+            return ""
+        scope = scope_of(method, path)
+        if scope is OPEN:
+            return ""
+        given = {name: value for name, value in headers if name in (b"authorization", b"x-api-key")}
+        return self._keys.authorize(given.get(b"authorization"), given.get(b"x-api-key"), scope)
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """The scope that a request needs, or OPEN; ``admin`` for what the table does not name."""
+    method = "GET" if method == "HEAD" else method
+    plain = path[:-1] if path.endswith("/") and len(path) > 1 else path
+    if (method, plain) in _EXACT:
+        return _EXACT[method, plain]
+    for rule_method, prefix, scope in _BELOW:
+        if method == rule_method and path.startswith(prefix):
+            return scope
+    return "admin"
+
+
+def needs_keys(host: str, *, allow_open: bool, require_api_keys: bool) -> bool:
+    """Whether a service at this address asks for keys.
+
+    Args:
+        allow_open: ``ONSIGHT_ALLOW_OPEN``: stand open where others can reach the address too.
+        require_api_keys: ``ONSIGHT_REQUIRE_API_KEYS``: ask for keys on loopback too; wins over ``allow_open``.
+    """
+    return require_api_keys or not (allow_open or is_loopback(host))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,123 @@
+"""API keys in real Postgres and SQLite, and the command that makes, lists and revokes them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onsight.db import Database, create_api_key, list_api_keys, open_database, revoke_api_key, upgrade
+from onsight.errors import ConfigError, DependencyError
+from services.dl_service.keys import main
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    made = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
+    monkeypatch.setenv("ONSIGHT_DATABASE_URL", made)
+    return made
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = open_database(url)
+    upgrade(opened)
+    yield opened
+    opened.close()
+
+
+def test_create_keeps_a_hash_and_a_hint_alone(database: Database) -> None:
+    text, key = create_api_key(database, "line-3", ["predict", "predict", "admin"])
+
+    kept = list_api_keys(database)
+    assert kept == [key]
+    assert text.startswith(f"onsight_{key.key_id}_")
+    assert len(text.split("_", 2)[2]) == 43
+    assert key.hint == text[-4:]
+    assert text not in repr(kept)
+    assert key.scopes == {"predict", "admin"}
+    assert key.allows("feedback")
+    assert key.created_at.tzinfo is not None
+
+
+def test_revoke_ends_a_key_once(database: Database) -> None:
+    _, key = create_api_key(database, "line-3", ["predict"])
+    _, other = create_api_key(database, "line-3", ["predict"])
+
+    first = revoke_api_key(database, key.key_id)
+    second = revoke_api_key(database, key.key_id)
+
+    assert first.revoked_at is not None
+    assert first == second
+    assert list_api_keys(database, only_valid=True) == [other]
+    assert len(list_api_keys(database)) == 2
+
+
+def test_revoke_of_an_unknown_key_says_how_to_find_it(database: Database) -> None:
+    with pytest.raises(ConfigError, match="'nobody'.*\n.*list"):
+        revoke_api_key(database, "nobody")
+
+
+@pytest.mark.parametrize("name", ["", " ", "-x", "a b", "x" * 64, "a/b", "line\n3"])
+def test_create_with_an_odd_name_is_refused(database: Database, name: str) -> None:
+    with pytest.raises(ConfigError, match="is no name"):
+        create_api_key(database, name, ["predict"])
+
+
+def test_create_without_scopes_is_refused(database: Database) -> None:
+    with pytest.raises(ConfigError, match="at least one scope"):
+        create_api_key(database, "x", [])
+
+
+def test_command_makes_lists_and_revokes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["create", "--name", "line-3", "--scope", "predict", "--scope", "feedback"]) == 0
+    made = capsys.readouterr()
+    text = made.out.strip()
+    key_id = text.split("_")[1]
+    assert made.out.count("\n") == 1
+    assert "never shown again" in made.err
+
+    assert main(["list"]) == 0
+    listed = capsys.readouterr().out
+    assert key_id in listed
+    assert "feedback,predict" in listed
+    assert "valid" in listed
+    assert text.split("_", 2)[2] not in listed
+
+    assert main(["revoke", key_id]) == 0
+    assert "is revoked" in capsys.readouterr().out
+    main(["list"])
+    assert "revoked 20" in capsys.readouterr().out
+    assert main(["revoke", "nobody"]) == 2
+    assert "there is no API key 'nobody'" in capsys.readouterr().err
+
+
+def test_command_as_a_process_prints_the_key_alone(url: str) -> None:
+    command = [sys.executable, "-m", "services.dl_service.keys", "create", "--name", "line-3", "--scope", "admin"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("onsight_")
+    assert done.stderr.startswith("key ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_command_when_the_database_is_down_exits_with_the_dependency_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONSIGHT_DATABASE_URL", "postgresql://someone@127.0.0.1:1/none")
+
+    assert main(["list"]) == DependencyError.exit_code
+
+    assert "does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["create"], ["create", "--name", "x"], ["create", "--scope", "root"]])
+def test_command_line_that_is_wrong_exits_with_the_config_code(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == ConfigError.exit_code

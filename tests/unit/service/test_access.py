@@ -1,0 +1,126 @@
+"""Which scope each route asks for, and when keys are asked for at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from starlette.routing import BaseRoute, Route
+
+from onsight.db import Scope
+from services.dl_service.access import OPEN, ROUTE_SCOPES, Guard, is_loopback, needs_keys, scope_of
+from services.dl_service.app import create_app
+from services.dl_service.errors import UnauthorizedError
+from services.dl_service.settings import ServiceSettings
+
+
+class RefuseAll:
+    """Stands for keys of which none is the right one; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes | None, bytes | None, Scope]] = []
+
+    def authorize(self, authorization: bytes | None, x_api_key: bytes | None, scope: Scope) -> str:
+        self.asked.append((authorization, x_api_key, scope))
+        raise UnauthorizedError("no")
+
+
+def is_named(method: str, path: str) -> bool:
+    names = [name for named_method, name in ROUTE_SCOPES if named_method == method]
+    plain = path.rstrip("/") or "/"
+    return any(path.startswith(name[:-1]) if name.endswith("*") else plain == name for name in names)
+
+
+def routes_below(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """The routes of an application, also those of the routers that it includes."""
+    for route in routes:
+        if isinstance(route, Route):
+            yield route
+        else:
+            yield from routes_below(getattr(route, "original_router").routes)  # noqa: B009 - FastAPI's, without a type
+
+
+def test_every_route_of_the_app_is_in_the_table(tmp_path: Path) -> None:
+    app = create_app(ServiceSettings(state_dir=tmp_path))
+    found = [(method, route.path) for route in routes_below(app.routes) for method in route.methods or ()]
+    calls = {(method, re.sub(r"\{[^}]*\}", "x", path)) for method, path in found}
+
+    missing = sorted(call for call in calls if not is_named("GET" if call[0] == "HEAD" else call[0], call[1]))
+
+    assert len(calls) > 5
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/livez", OPEN),
+        ("HEAD", "/readyz", OPEN),
+        ("GET", "/metrics", OPEN),
+        ("GET", "/v2/health/ready", OPEN),
+        ("POST", "/predict", "predict"),
+        ("POST", "/predict/", "predict"),
+        ("POST", "/predict/batch", "predict"),
+        ("GET", "/predictions/1/image", "predict"),
+        ("GET", "/models", "predict"),
+        ("GET", "/models/current", "predict"),
+        ("POST", "/v2/models/cells/versions/1/infer", "predict"),
+        ("GET", "/v2/models/cells/ready", "predict"),
+        ("PUT", "/update_model/a-v1.yaml", "admin"),
+        ("PUT", "/update_model/../livez", "admin"),
+        ("POST", "/rollback", "admin"),
+        ("POST", "/rollback/", "admin"),
+        ("POST", "/livez", "admin"),
+        ("DELETE", "/predictions/1", "admin"),
+        ("PUT", "/predict", "admin"),
+        ("GET", "//livez", "admin"),
+        ("GET", "/livezz", "admin"),
+        ("POST", "/predictx", "admin"),
+        ("GET", "/", "admin"),
+        ("BREW", "", "admin"),
+    ],
+)
+def test_scope_of_a_request(method: str, path: str, scope: Scope | None) -> None:
+    assert scope_of(method, path) == scope
+
+
+@pytest.mark.parametrize(
+    ("host", "allow_open", "require", "needed"),
+    [
+        ("127.0.0.1", False, False, False),
+        ("127.0.0.1", False, True, True),
+        ("0.0.0.0", False, False, True),
+        ("0.0.0.0", True, False, False),
+        ("0.0.0.0", True, True, True),
+    ],
+)
+def test_needs_keys(host: str, allow_open: bool, require: bool, needed: bool) -> None:
+    assert needs_keys(host, allow_open=allow_open, require_api_keys=require) is needed
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_is_loopback(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "", "gpu-box", "localhost.example.org"])
+def test_is_loopback_of_other_addresses(host: str) -> None:
+    assert not is_loopback(host)
+
+
+def test_guard_without_keys_lets_pass_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert Guard(None).check("PUT", "/update_model/x", []) == ""
+    assert "stands open" in caplog.text
+
+
+def test_guard_asks_the_keys_for_what_is_not_open() -> None:
+    keys = RefuseAll()
+    guard = Guard(keys)
+
+    assert guard.check("GET", "/livez", []) == ""
+    with pytest.raises(UnauthorizedError):
+        guard.check("POST", "/predict", [(b"host", b"x"), (b"x-api-key", b"k"), (b"authorization", b"Bearer y")])
+
+    assert keys.asked == [(b"Bearer y", b"k", "predict")]
