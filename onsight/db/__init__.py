@@ -1,11 +1,11 @@
 """The predictions database: tables, migrations, and the few queries that the platform asks of it."""
 
 from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, list_api_keys, revoke_api_key
-from onsight.db.desired import DesiredModel, desired_history, newest_desired, record_desired
+from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
 from onsight.db.migrate import head_revision, upgrade
-from onsight.db.outbox import Outbox
+from onsight.db.outbox import Outbox, WhenFull
 from onsight.db.records import (
     ApiCallRecord,
     PredictionRecord,
@@ -14,8 +14,9 @@ from onsight.db.records import (
     insert_predictions,
 )
 from onsight.db.shipper import OutboxShipper, ShipReport
-from onsight.db.tables import ApiCallRow, ApiKeyRow, Base, DesiredModelRow, PredictionRow
+from onsight.db.tables import ApiCallRow, ApiKeyRow, Base, DesiredModelRow, PredictionRow, WorkerRow
 from onsight.db.windows import GOLDEN_REQUEST_PREFIX, PredictionWindow, newest_predictions
+from onsight.db.workers import WorkerReport, forget_worker, live_workers, report_worker
 
 __all__ = [
     "GOLDEN_REQUEST_PREFIX",
@@ -36,17 +37,24 @@ __all__ = [
     "RefusedRecordError",
     "Scope",
     "ShipReport",
+    "WhenFull",
+    "WorkerReport",
+    "WorkerRow",
     "create_api_key",
-    "desired_history",
+    "forget_worker",
     "head_revision",
     "insert_api_calls",
     "insert_predictions",
     "list_api_keys",
+    "live_workers",
     "newest_desired",
     "newest_predictions",
     "open_database",
     "record_desired",
+    "record_rollback",
+    "report_worker",
     "revoke_api_key",
+    "rollback_target",
     "upgrade",
     "uuid7",
 ]

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, literal, select, text
 
 from onsight.db.engine import Database
 from onsight.db.tables import DesiredModelRow
 
-__all__ = ["DesiredModel", "desired_history", "newest_desired", "record_desired"]
+__all__ = ["DesiredModel", "WishKind", "newest_desired", "record_desired", "record_rollback", "rollback_target"]
+
+WishKind = Literal["update", "rollback"]
+
+
+_ROW = DesiredModelRow
+_COLUMNS = (
+    _ROW.seq,
+    _ROW.kind,
+    _ROW.model_name,
+    _ROW.model_version,
+    _ROW.requested_by,
+    _ROW.reason,
+    _ROW.requested_at,
+)
 
 
 @dataclass(frozen=True)
@@ -18,9 +33,13 @@ class DesiredModel:
     """One wish: this version of this model, by whom, when and why.
 
     Attributes:
+        seq: Its place in the log.
+        kind: A rollback takes an update back.
         requested_at: UTC.
     """
 
+    seq: int
+    kind: WishKind
     model_name: str
     model_version: int
     requested_by: str
@@ -41,18 +60,48 @@ def record_desired(
     Raises:
         DependencyError: The database does not answer; nothing was recorded.
     """
-    desired = DesiredModel(model_name, model_version, requested_by[:128], reason[:500], datetime.now(UTC))
+    values = {
+        "kind": "update",
+        "model_name": model_name,
+        "model_version": model_version,
+        "requested_at": datetime.now(UTC),
+        "requested_by": requested_by[:128],
+        "reason": reason[:500],
+    }
     with database.transaction() as connection:
-        connection.execute(
-            insert(DesiredModelRow).values(
-                model_name=desired.model_name,
-                model_version=desired.model_version,
-                requested_by=desired.requested_by,
-                reason=desired.reason,
-                requested_at=desired.requested_at,
-            )
-        )
-    return desired
+        found = connection.execute(insert(DesiredModelRow).values(values).returning(*_COLUMNS)).one()
+    return DesiredModel(*found)
+
+
+def record_rollback(database: Database, wrong: DesiredModel, *, requested_by: str, reason: str) -> DesiredModel | None:
+    """Wishes for what was served before ``wrong``, unless another wish has come since or there was nothing before.
+
+    Several workers may find the same version wrong at once: one of them records it.
+
+    Raises:
+        DependencyError: The database does not answer; nothing was recorded.
+    """
+    target = rollback_target(database)
+    if target is None:
+        return None
+    row = DesiredModelRow
+    columns = ("kind", "model_name", "model_version", "requested_at", "requested_by", "reason")
+    values = (
+        literal("rollback"),
+        literal(target.model_name),
+        literal(target.model_version),
+        literal(datetime.now(UTC), row.requested_at.type),
+        literal(requested_by[:128]),
+        literal(reason[:500]),
+    )
+    newest = select(func.max(row.seq)).scalar_subquery()
+    with database.transaction() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two workers that insert at once would not see each other's row.
+            connection.execute(text("LOCK TABLE desired_model IN SHARE ROW EXCLUSIVE MODE"))
+        statement = insert(row).from_select(columns, select(*values).where(newest == wrong.seq)).returning(*_COLUMNS)
+        found = connection.execute(statement).one_or_none()
+    return DesiredModel(*found) if found else None
 
 
 def newest_desired(database: Database) -> DesiredModel | None:
@@ -61,21 +110,23 @@ def newest_desired(database: Database) -> DesiredModel | None:
     Raises:
         DependencyError: The database does not answer.
     """
-    history = desired_history(database, limit=1)
-    return history[0] if history else None
+    with database.transaction() as connection:
+        found = connection.execute(select(*_COLUMNS).order_by(DesiredModelRow.seq.desc()).limit(1)).one_or_none()
+    return DesiredModel(*found) if found else None
 
 
-def desired_history(database: Database, limit: int = 100) -> list[DesiredModel]:
-    """The wishes, newest first.
+def rollback_target(database: Database) -> DesiredModel | None:
+    """The wish that a rollback returns to: each rollback on record has taken the update before it back.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    row = DesiredModelRow
-    query = (
-        select(row.model_name, row.model_version, row.requested_by, row.reason, row.requested_at)
-        .order_by(row.seq.desc())
-        .limit(limit)
-    )
+    served: list[DesiredModel] = []
     with database.transaction() as connection:
-        return [DesiredModel(*found) for found in connection.execute(query)]
+        for found in connection.execute(select(*_COLUMNS).order_by(DesiredModelRow.seq)):
+            wish = DesiredModel(*found)
+            if wish.kind == "rollback":
+                served = served[:-1]
+            elif not served or served[-1].bundle_name != wish.bundle_name:
+                served.append(wish)
+    return served[-2] if len(served) > 1 else None

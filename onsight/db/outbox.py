@@ -8,7 +8,6 @@ A record is safe from a crash of the process once ``append`` returns; a segment 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import threading
@@ -18,14 +17,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
+
+import orjson
 
 from onsight.db.identifiers import uuid7
 from onsight.db.records import ApiCallRecord, PredictionRecord, plain_values
 from onsight.errors import StorageError
 
-__all__ = ["Outbox", "Record", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
+__all__ = ["Outbox", "Record", "Segment", "WhenFull", "claim", "decode_record", "encode_record", "read_segment"]
 
 Record = PredictionRecord | ApiCallRecord
+WhenFull = Literal["drop_oldest", "refuse"]
 
 _LOG = logging.getLogger(__name__)
 _KINDS: dict[str, type[PredictionRecord | ApiCallRecord]] = {
@@ -54,12 +57,18 @@ class Outbox:
 
     Args:
         folder: Made if missing.
-        max_bytes: Of this folder's unsent records; beyond it ``append`` refuses.
+        max_bytes: Of this folder's unsent records.
+        when_full: Beyond it, ``append`` deletes the oldest unsent segments and counts them, or refuses.
+
+    Attributes:
+        dropped: Records that were deleted unsent, so far.
     """
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, when_full: WhenFull = "refuse") -> None:
         self.folder = folder
+        self.dropped = 0
         self._max_bytes = max_bytes
+        self._when_full = when_full
         self._lock = threading.Lock()
         self._open_path: Path | None = None
         self._open_file = -1
@@ -73,10 +82,12 @@ class Outbox:
         Raises:
             StorageError: The disk or the size cap is full; nothing was added.
         """
+        if not records:
+            return
         lines = b"".join(encode_record(record) for record in records)
         try:
             with self._lock:
-                self._refuse_when_full(len(lines))
+                self._make_room(len(lines))
                 self._write(lines)
         except OSError as error:
             raise StorageError(
@@ -125,12 +136,28 @@ class Outbox:
         except OSError as error:
             raise StorageError(f"the outbox {self.folder} cannot be made: {error.strerror}") from error
 
-    def _refuse_when_full(self, more: int) -> None:
-        if self.pending_bytes + more > self._max_bytes:
-            raise StorageError(
-                f"the outbox {self.folder} holds {self.pending_bytes} unsent bytes, its cap is {self._max_bytes}",
-                "bring the predictions database back, or raise ONSIGHT_OUTBOX_MAX_BYTES",
-            )
+    def _make_room(self, more: int) -> None:
+        if self.pending_bytes + more <= self._max_bytes:
+            return
+        if self._when_full == "drop_oldest":
+            self._seal_open()
+            for path in self.sealed():
+                self._drop(path)
+                if self.pending_bytes + more <= self._max_bytes:
+                    return
+        raise StorageError(
+            f"the outbox {self.folder} holds {self.pending_bytes} unsent bytes, its cap is {self._max_bytes}",
+            "bring the predictions database back, or raise ONSIGHT_OUTBOX_MAX_BYTES",
+        )
+
+    def _drop(self, path: Path) -> None:
+        with claim(path) as is_ours:
+            if is_ours:
+                content = path.read_bytes()
+                path.unlink()
+                self._sealed_bytes -= len(content)
+                self.dropped += content.count(b"\n")
+                _LOG.error("the outbox is full: segment %s was dropped unsent", path.name)
 
     def _write(self, lines: bytes) -> None:
         if self._open_path is None:
@@ -209,7 +236,7 @@ def claim(path: Path) -> Iterator[bool]:
 def encode_record(record: Record) -> bytes:
     """One line of JSON, with its line feed."""
     values = {"kind": _KIND_NAMES[type(record)], **plain_values(record)}
-    return json.dumps(values, separators=(",", ":"), default=datetime.isoformat).encode() + b"\n"
+    return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def decode_record(line: bytes) -> Record:
@@ -220,7 +247,7 @@ def decode_record(line: bytes) -> Record:
         KeyError: It is JSON, of no known kind.
         TypeError: It is no record of its kind.
     """
-    values = json.loads(line)
+    values = orjson.loads(line)
     kind = _KINDS[values.pop("kind")]
     for name in _TIMES:
         if name in values:

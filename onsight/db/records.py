@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DataError, IntegrityError
@@ -134,5 +134,5 @@ def _insert_json(
         f"INSERT INTO {row.__tablename__} ({columns}) SELECT {columns} "  # noqa: S608 - names from our own tables
         f"FROM json_populate_recordset(NULL::{row.__tablename__}, CAST(:rows AS json)) ON CONFLICT DO NOTHING"
     )
-    rows = json.dumps([plain_values(record) for record in records], default=datetime.isoformat)
+    rows = orjson.dumps([plain_values(record) for record in records]).decode()
     connection.execute(text(statement), {"rows": rows})

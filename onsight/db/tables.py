@@ -19,6 +19,7 @@ __all__ = [
     "JsonObject",
     "PredictionRow",
     "UtcDateTime",
+    "WorkerRow",
 ]
 
 FloatArray = JSON().with_variant(postgresql.ARRAY(postgresql.DOUBLE_PRECISION()), "postgresql")
@@ -110,11 +111,26 @@ class DesiredModelRow(Base):
     __tablename__ = "desired_model"
 
     seq: Mapped[int] = mapped_column(Sequence, primary_key=True, autoincrement=True)
+    kind: Mapped[str] = mapped_column(String(16), server_default="update")
     model_name: Mapped[str] = mapped_column(String(63))
     model_version: Mapped[int] = mapped_column(Integer)
     requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
     requested_by: Mapped[str] = mapped_column(String(128))
     reason: Mapped[str] = mapped_column(String(500))
+
+
+class WorkerRow(Base):
+    """One process of the service, as it last reported."""
+
+    __tablename__ = "service_workers"
+
+    worker_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    replica: Mapped[str] = mapped_column(String(64))
+    pid: Mapped[int] = mapped_column(Integer)
+    bundle_name: Mapped[str] = mapped_column(String(80))
+    seen_seq: Mapped[int] = mapped_column(BigInteger)
+    problem: Mapped[str] = mapped_column(String(500))
+    reported_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
 
 
 class ApiKeyRow(Base):

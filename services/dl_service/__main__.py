@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from onsight.errors import ConfigError, DependencyError, OnsightError
-from services.dl_service.app import create_app
 from services.dl_service.logs import configure_logging
-from services.dl_service.settings import ServiceSettings, refuse_open_exposure
+from services.dl_service.settings import ServiceSettings
 
 _BACKLOG = 1024
 
@@ -21,25 +25,50 @@ def main() -> int:
     """Serves until it is stopped; answers the exit code."""
     try:
         settings = _read_settings()
-        refuse_open_exposure(settings)
         listener = _listen(settings.host, settings.port)
     except OnsightError as error:
         print(f"dl_service: {error}", file=sys.stderr)
         return error.exit_code
     configure_logging(settings.log_level)
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=settings.drain_timeout_s,
-    )
     with listener:
         host, port = listener.getsockname()[:2]
         logging.getLogger("services.dl_service").info("listening on http://%s:%s", host, port)
-        server = uvicorn.Server(config)
-        server.run(sockets=[listener])
+        return _serve_alone(settings, listener) if settings.workers == 1 else _supervise(settings, listener)
+
+
+def _serve_alone(settings: ServiceSettings, listener: socket.socket) -> int:
+    from services.dl_service.app import create_app
+
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), **_options(settings)))
+    server.run(sockets=[listener])
     return 0 if server.started else 1
+
+
+def _supervise(settings: ServiceSettings, listener: socket.socket) -> int:
+    """Several worker processes on one socket; one that dies is replaced."""
+    metrics_dir = settings.service_dir / "metrics"
+    shutil.rmtree(metrics_dir, ignore_errors=True)
+    metrics_dir.mkdir(parents=True)
+    # prometheus-client reads it when it is imported: by the workers, not here.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
+    # One connection at a time, so that a burst of them is shared by the workers.
+    os.environ["UV_TCP_SINGLE_ACCEPT"] = "1"
+    config = uvicorn.Config(
+        "services.dl_service.app:create_worker", factory=True, workers=settings.workers, **_options(settings)
+    )
+    config.configure_logging()
+    supervisor = Multiprocess(config, [listener])
+    supervisor.run()
+    return int(any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes))
+
+
+def _options(settings: ServiceSettings) -> dict[str, Any]:
+    return {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": settings.drain_timeout_s,
+    }
 
 
 def _read_settings() -> ServiceSettings:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
@@ -16,22 +18,27 @@ from starlette.exceptions import HTTPException
 
 import onsight
 from onsight.bundle import Bundle, load_bundle, metadata_key
-from onsight.db import Outbox, OutboxShipper, open_database
+from onsight.db import Database, Outbox, OutboxShipper, open_database
 from onsight.errors import OnsightError
 from onsight.place import place_of
 from onsight.storage import ArtifactStore, open_store
-from services.dl_service import routes_models, routes_predict, routes_probes
-from services.dl_service.data_plane import DataPlane, DataPlaneLimits
-from services.dl_service.errors import NoModelError, UnknownModelError
+from services.dl_service import routes_models, routes_probes
+from services.dl_service.access import Guard
+from services.dl_service.data_plane import DataPlane
+from services.dl_service.errors import UnknownModelError
+from services.dl_service.follower import Follower
+from services.dl_service.key_ring import KeyRing
+from services.dl_service.logs import configure_logging
 from services.dl_service.metrics import Metrics
 from services.dl_service.middleware import RequestObserver
 from services.dl_service.models import DesiredMemory, ModelControl
+from services.dl_service.predict_endpoint import PREDICT_ROUTE, predict_operation
 from services.dl_service.problems import answer_problem
-from services.dl_service.schemas import ProblemDocument
+from services.dl_service.schemas import PredictResponse, ProblemDocument
 from services.dl_service.settings import ServiceSettings
 from services.dl_service.state import Admission, ServiceState
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "create_worker"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +55,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (routes_predict.router, routes_models.router, routes_probes.router):
+    for router in (routes_models.router, routes_probes.router):
         app.include_router(router)
     for kind in (OnsightError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
@@ -57,11 +64,19 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     return app
 
 
+def create_worker() -> FastAPI:
+    """The application of one of several worker processes, which reads its settings from the environment itself."""
+    settings = ServiceSettings()
+    configure_logging(settings.log_level)
+    return create_app(settings)
+
+
 def _lifespan(settings: ServiceSettings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with ExitStack() as opened:
             app.state.service = await asyncio.to_thread(_open, settings, opened)
+            _end_with_supervisor()
             try:
                 yield
             finally:
@@ -70,40 +85,66 @@ def _lifespan(settings: ServiceSettings) -> Callable[[FastAPI], AbstractAsyncCon
     return lifespan
 
 
+def _end_with_supervisor() -> None:
+    """A worker whose supervisor was killed would go on to take connections that nobody watches over."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        end = partial(signal.raise_signal, signal.SIGTERM)
+        asyncio.get_running_loop().add_reader(supervisor.sentinel, end)
+
+
 def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     metrics = Metrics()
     opened.callback(metrics.close)
     database = open_database(settings.predictions_database_url)
     opened.callback(database.close)
-    outbox = Outbox(settings.service_dir / "outbox", settings.outbox_max_bytes)
+    guard = _open_guard(settings, database, opened)
+    outbox, shipper = _open_outbox(settings, database, metrics)
     opened.callback(outbox.close)
-    shipper = OutboxShipper(
-        outbox, database, settings.outbox_interval_s, lambda report: metrics.count_shipment(report, outbox)
-    )
+    store = open_store(settings)
+    memory = DesiredMemory(settings.service_dir / "desired.json")
     models = ModelControl(
-        partial(_load, open_store(settings), settings), database, DesiredMemory(settings.service_dir / "desired.json")
+        partial(_load, store, settings), database, memory, settings.probation_rules, metrics.count_served
     )
-    _restore(models, metrics)
+    follower = Follower(models, database)
+    # Listed before it looks for the wish: one that comes after that waits for this worker, one from before is found.
+    follower.announce()
+    models.restore()
     shipper.start()
     opened.callback(shipper.close)
-    limits = DataPlaneLimits(
-        settings.image_limits, settings.worker_threads, settings.queue_size, settings.request_deadline_s
-    )
-    data_plane = DataPlane(models, outbox, metrics, limits)
+    follower.start()
+    opened.callback(follower.close)
+    data_plane = DataPlane(models, outbox, metrics, settings.image_limits, settings.batch_limits)
     opened.callback(data_plane.close)
     return ServiceState(
-        settings, metrics, outbox, models, data_plane, Admission(settings.max_uploads), place_of(settings)
+        settings=settings,
+        guard=guard,
+        metrics=metrics,
+        store=store,
+        database=database,
+        outbox=outbox,
+        models=models,
+        follower=follower,
+        data_plane=data_plane,
+        admission=Admission(settings.max_uploads),
+        place=place_of(settings),
     )
 
 
-def _restore(models: ModelControl, metrics: Metrics) -> None:
-    models.restore()
-    try:
-        metadata = models.current.bundle.metadata
-    except NoModelError as error:
-        _LOG.warning("%s", error.message)
-    else:
-        metrics.set_served(metadata.model_name, metadata.version)
+def _open_guard(settings: ServiceSettings, database: Database, opened: ExitStack) -> Guard:
+    if not settings.needs_keys:
+        return Guard(None)
+    keys = KeyRing(database, settings.service_dir / "api_keys.json")
+    keys.start()
+    opened.callback(keys.close)
+    return Guard(keys)
+
+
+def _open_outbox(settings: ServiceSettings, database: Database, metrics: Metrics) -> tuple[Outbox, OutboxShipper]:
+    outbox = Outbox(settings.service_dir / "outbox", settings.outbox_max_bytes, settings.outbox_when_full)
+    return outbox, OutboxShipper(
+        outbox, database, settings.outbox_interval_s, lambda report: metrics.count_shipment(report, outbox)
+    )
 
 
 def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
@@ -116,6 +157,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        for described in (PredictResponse, ProblemDocument):
+            schemas[described.__name__] = described.model_json_schema()
+        schema["paths"][PREDICT_ROUTE] = {"post": predict_operation()}
         app.openapi_schema = schema
     return app.openapi_schema

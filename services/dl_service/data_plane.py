@@ -1,63 +1,30 @@
 """From the bytes of an image to an answer on record: decode, infer, log. Knows nothing of HTTP.
 
-All of it runs on a pool of threads, one per core: the event loop only waits. The seam for micro-batching is
-``_infer``, which takes one image now.
+All of it runs in batches on the threads of the batcher: the event loop only waits.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import io
-import threading
+import logging
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from onsight.db import Outbox, PredictionRecord, uuid7
+from onsight.db import ApiCallRecord, Outbox, PredictionRecord
 from onsight.domain import ModelOutput
-from onsight.images import ImageLimits, read_image
-from services.dl_service.errors import DeadlineError, NoModelError, OverloadedError
+from onsight.errors import OnsightError
+from onsight.images import ImageFile, ImageLimits, read_image_file
+from services.dl_service.batching import Batcher, BatchLimits, Ticket
+from services.dl_service.errors import DeadlineError, NoModelError
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import ModelControl, ServedModel
+from services.dl_service.prediction_log import ImageJob, call_record, prediction_record
 
-__all__ = ["Answer", "DataPlane", "DataPlaneLimits", "ImageJob"]
+__all__ = ["Answer", "DataPlane"]
 
-
-@dataclass(frozen=True)
-class DataPlaneLimits:
-    """How much the data plane takes on.
-
-    Attributes:
-        threads: Images worked on at once.
-        queue_size: Images that wait for a thread.
-    """
-
-    images: ImageLimits
-    threads: int
-    queue_size: int
-    deadline_s: float
-
-
-@dataclass(frozen=True)
-class ImageJob:
-    """One image to answer.
-
-    Attributes:
-        receive_ms: How long its bytes took to arrive.
-    """
-
-    content: bytes
-    request_id: str
-    client: str
-    receive_ms: float
-    submitted_s: float = field(default_factory=time.perf_counter)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,22 +42,43 @@ class Answer:
     confidence: float
 
 
+@dataclass(frozen=True)
+class _Request:
+    job: ImageJob
+    model: ServedModel
+
+
+_Ticket = Ticket[_Request, Answer]
+_Outcomes = dict[_Ticket, Answer | Exception]
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    ticket: _Ticket
+    image: ImageFile
+    decode_ms: float
+
+    @property
+    def model(self) -> ServedModel:
+        return self.ticket.job.model
+
+
 class DataPlane:
     """Answers images with the model that is served, and logs each answer before it is given."""
 
-    def __init__(self, models: ModelControl, outbox: Outbox, metrics: Metrics, limits: DataPlaneLimits) -> None:
+    def __init__(
+        self, models: ModelControl, outbox: Outbox, metrics: Metrics, images: ImageLimits, limits: BatchLimits
+    ) -> None:
         self._models = models
         self._outbox = outbox
         self._metrics = metrics
-        self._limits = limits
-        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="inference")
-        self._count_lock = threading.Lock()
-        self._unfinished = 0
+        self._images = images
+        self._batcher = Batcher[_Request, Answer](self._answer_batch, limits)
 
     @property
     def queued(self) -> int:
         """Images that wait for a thread."""
-        return max(0, self._unfinished - self._limits.threads)
+        return self._batcher.queued
 
     def refuse_when_full(self) -> None:
         """Refuses one more image when the queue is full.
@@ -98,8 +86,7 @@ class DataPlane:
         Raises:
             OverloadedError: It is.
         """
-        if self._unfinished >= self._limits.threads + self._limits.queue_size:
-            raise OverloadedError(f"{self.queued} images are waiting already", "try again in a moment")
+        self._batcher.refuse_when_full()
 
     async def predict(self, job: ImageJob) -> Answer:
         """Answers one image. Call it on the event loop.
@@ -111,85 +98,100 @@ class DataPlane:
             DeadlineError: The answer was not ready in time.
             StorageError: The answer cannot be logged.
         """
-        model = self._models.current
-        self.refuse_when_full()
-        with self._count_lock:
-            self._unfinished += 1
-        future = self._threads.submit(self._answer, job, model)
-        future.add_done_callback(self._finish)
-        try:
-            async with asyncio.timeout(self._limits.deadline_s):
-                return await asyncio.wrap_future(future)
-        except TimeoutError as error:
-            raise self._too_late() from error
+        return await self._batcher.submit(_Request(job, self._models.current))
 
     def close(self) -> None:
         """Waits for the images being worked on; those still queued are dropped."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._batcher.close()
 
-    def _finish(self, _: Future[Answer]) -> None:
-        with self._count_lock:
-            self._unfinished -= 1
+    def _answer_batch(self, tickets: Sequence[_Ticket]) -> list[Answer | Exception]:
+        taken_s = time.perf_counter()
+        outcomes: _Outcomes = {}
+        decoded: list[_Decoded] = []
+        for ticket in tickets:
+            try:
+                decoded.append(self._decode(ticket))
+            except OnsightError as error:
+                outcomes[ticket] = error
+        # A swap may fall between two tickets: each is answered by the model that it came in under.
+        for model in dict.fromkeys(one.model for one in decoded):
+            outcomes |= self._answer_model(model, [one for one in decoded if one.model is model], taken_s)
+        return [outcomes[ticket] for ticket in tickets]
 
-    def _too_late(self) -> DeadlineError:
-        return DeadlineError(f"no answer within {self._limits.deadline_s:g} s", "try again in a moment")
-
-    def _answer(self, job: ImageJob, model: ServedModel) -> Answer:
+    def _decode(self, ticket: _Ticket) -> _Decoded:
         started_s = time.perf_counter()
-        if started_s - job.submitted_s > self._limits.deadline_s:
-            raise self._too_late()
-        metadata = model.bundle.metadata
-        image = read_image(job.content, metadata.input_width, metadata.input_height, self._limits.images)
-        decoded_s = time.perf_counter()
-        output = self._infer(model, image)
-        inferred_s = time.perf_counter()
-        if inferred_s - job.submitted_s > self._limits.deadline_s:
-            raise self._too_late()
+        metadata = ticket.job.model.bundle.metadata
+        width, height = metadata.input_width, metadata.input_height
+        image = read_image_file(ticket.job.job.content, width, height, self._images)
+        return _Decoded(ticket, image, (time.perf_counter() - started_s) * 1000)
+
+    def _answer_model(self, model: ServedModel, decoded: Sequence[_Decoded], taken_s: float) -> _Outcomes:
+        started_s = time.perf_counter()
+        try:
+            output = _infer(model, decoded)
+        except NoModelError as error:
+            model.record.note_failures(len(decoded))
+            return {one.ticket: error for one in decoded}
+        inference_ms = (time.perf_counter() - started_s) * 1000
+        sound = _is_finite(output)
+        model.record.note_failures(sound.count(False))
+        model.record.note_answers(sound.count(True), inference_ms)
+        self._metrics.count_batch(len(decoded))
+        not_finite = NoModelError(f"the model {model.name} answers with numbers that are not finite")
+        outcomes: _Outcomes = {one.ticket: not_finite for one in decoded}
+        records = _records(decoded, output, taken_s, inference_ms)
+        rows = zip(decoded, records, sound, strict=True)
+        return outcomes | self._conclude([(one.ticket, record) for one, record, is_sound in rows if is_sound])
+
+    def _conclude(self, answered: Sequence[tuple[_Ticket, PredictionRecord]]) -> _Outcomes:
+        """Logs the answers that are still wanted, in one write, then gives them."""
+        wanted = [(ticket, record) for ticket, record in answered if ticket.is_wanted]
+        try:
+            self._outbox.append(*_lines(wanted))
+        except OnsightError as error:
+            return {ticket: error for ticket, _ in answered}
+        too_late = DeadlineError("the answer came too late", "try again in a moment")
+        outcomes: _Outcomes = {ticket: too_late for ticket, _ in answered}
+        for ticket, record in wanted:
+            self._metrics.count_prediction(record)
+            outcomes[ticket] = Answer(
+                record.prediction_id, ticket.job.model, record.probabilities, record.top_class, record.confidence
+            )
+        return outcomes
+
+
+def _infer(model: ServedModel, decoded: Sequence[_Decoded]) -> ModelOutput:
+    try:
+        return model.bundle.classifier.run(np.stack([one.image.pixels for one in decoded]))
+    except Exception as error:
+        _LOG.exception("the model %s fails to answer", model.name)
+        raise NoModelError(f"the model {model.name} fails to answer") from error
+
+
+def _is_finite(output: ModelOutput) -> list[bool]:
+    """Of each row, whether all its numbers are numbers."""
+    sound = np.isfinite(output.probabilities).all(axis=1) & np.isfinite(output.uae_features).all(axis=1)
+    found: list[bool] = sound.tolist()
+    return found
+
+
+def _records(
+    decoded: Sequence[_Decoded], output: ModelOutput, taken_s: float, inference_ms: float
+) -> Iterator[PredictionRecord]:
+    numbers = (output.probabilities.tolist(), output.uae_features.tolist(), output.bbsd_features.tolist())
+    for one, row in zip(decoded, zip(*numbers, strict=True), strict=True):
+        job = one.ticket.job.job
         timings_ms = {
             "receive": job.receive_ms,
-            "queue": (started_s - job.submitted_s) * 1000,
-            "decode": (decoded_s - started_s) * 1000,
-            "inference": (inferred_s - decoded_s) * 1000,
+            "queue": (taken_s - one.ticket.submitted_s) * 1000,
+            "decode": one.decode_ms,
+            "inference": inference_ms,
         }
-        record = self._record(job, model, output, timings_ms)
-        self._outbox.append(record)
-        self._metrics.count_prediction(metadata.model_name, record.top_class, record.confidence, timings_ms)
-        return Answer(record.prediction_id, model, record.probabilities, record.top_class, record.confidence)
+        yield prediction_record(job, one.image, one.model.bundle.metadata, row, timings_ms)
 
-    @staticmethod
-    def _infer(model: ServedModel, image_rgb_hwc: NDArray[np.uint8]) -> ModelOutput:
-        output = model.bundle.classifier.run(image_rgb_hwc[np.newaxis])
-        if not (np.isfinite(output.probabilities).all() and np.isfinite(output.uae_features).all()):
-            raise NoModelError(f"the model {model.name} answers with numbers that are not finite")
-        return output
 
-    def _record(
-        self, job: ImageJob, model: ServedModel, output: ModelOutput, timings_ms: Mapping[str, float]
-    ) -> PredictionRecord:
-        metadata = model.bundle.metadata
-        top = int(output.probabilities[0].argmax())
-        width, height, image_format = self._read_header(job.content)
-        return PredictionRecord(
-            prediction_id=str(uuid7()),
-            request_id=job.request_id,
-            model_name=metadata.model_name,
-            model_version=metadata.version,
-            created_at=datetime.now(UTC),
-            probabilities=output.probabilities[0].tolist(),
-            top_class=metadata.classes[top],
-            confidence=float(output.probabilities[0, top]),
-            uae_feats=output.uae_features[0].tolist(),
-            bbsd_feats=output.bbsd_features[0].tolist(),
-            image_sha256=hashlib.sha256(job.content).hexdigest(),
-            image_bytes=len(job.content),
-            image_width=width,
-            image_height=height,
-            image_format=image_format,
-            client=job.client,
-            timings_ms={stage: round(value, 3) for stage, value in timings_ms.items()},
-        )
-
-    def _read_header(self, content: bytes) -> tuple[int, int, str]:
-        # The decode succeeded, so that the header is sound; reading it again takes no pixel.
-        with Image.open(io.BytesIO(content), formats=self._limits.images.formats) as header:
-            return header.width, header.height, str(header.format)
+def _lines(answered: Sequence[tuple[_Ticket, PredictionRecord]]) -> Iterator[PredictionRecord | ApiCallRecord]:
+    for ticket, record in answered:
+        yield record
+        if route := ticket.job.job.route:
+            yield call_record(record, route)

@@ -12,8 +12,10 @@ __all__ = [
     "MissingFileError",
     "ModelNameError",
     "NoModelError",
+    "NothingToRollBackError",
     "OverloadedError",
     "ReceiveTimeoutError",
+    "RolledBackError",
     "ServiceError",
     "UnauthorizedError",
     "UnknownModelError",
@@ -52,12 +54,20 @@ class NoModelError(ServiceError):
     """The service has no model, or one that does not answer."""
 
 
+class NothingToRollBackError(ServiceError):
+    """No version was served before the one that is served now."""
+
+
 class OverloadedError(ServiceError):
     """More requests than the service can take in."""
 
 
 class ReceiveTimeoutError(ServiceError):
     """The client did not send its body in time."""
+
+
+class RolledBackError(ServiceError):
+    """A version was taken back before every worker served it."""
 
 
 class UnauthorizedError(ServiceError):

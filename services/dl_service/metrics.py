@@ -7,7 +7,10 @@ worker is the sum over all of them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+import resource
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from prometheus_client import (
@@ -21,13 +24,15 @@ from prometheus_client import (
 )
 from prometheus_client import multiprocess as prometheus_multiprocess
 
-from onsight.db import Outbox, ShipReport
+from onsight.db import Outbox, PredictionRecord, ShipReport
+from services.dl_service.models import ServedModel
 
 __all__ = ["Metrics"]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 _CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-_Across = Literal["livesum", "livemax", "livemin"]
+_Across = Literal["livesum", "livemax", "liveall"]
 _MULTIPROC_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -44,6 +49,7 @@ class Metrics:
         self._outbox_bytes = self._gauge("outbox_pending_bytes", "Not yet in the database", "livemax")
         self._outbox_age = self._gauge("outbox_oldest_seconds", "Age of the oldest unsent segment", "livemax")
         self._outbox_records = self._counter("outbox_records", "Records by outcome", "outcome")
+        self._dropped = 0
         self._outbox_failures = self._counter("outbox_failed_shipments", "Shipments the database did not take")
 
     def _make_request_metrics(self) -> None:
@@ -54,22 +60,31 @@ class Metrics:
 
     def _make_model_metrics(self) -> None:
         self._stage_seconds = self._histogram("predict_stage_seconds", "Time by stage", _SECONDS, "stage")
+        self._batch_images = self._histogram("predict_batch_images", "Images in one batch", _BATCH_SIZES)
         self._classes = self._counter("predict_top_class", "Predictions by top class", "model", "top_class")
         self._confidence = self._histogram("predict_confidence_ratio", "Of the top class", _CONFIDENCES, "model")
         self._swaps = self._counter("model_swaps", "Attempts to change the model", "outcome")
-        self._served = self._gauge("model_served_version", "Version that takes traffic", "livemin", "model")
+        self._served = self._gauge(
+            "model_served", "1 for the version that takes traffic", "liveall", "model", "version"
+        )
+        self._served_last: tuple[str, str] | None = None
+        self._resident_bytes = self._gauge("process_resident_bytes", "Memory of this worker", "liveall")
 
     def count_request(self, route: str, method: str, status: int, code: str, seconds: float) -> None:
         """One request, answered."""
         self._requests.labels(route, method, str(status), code).inc()
         self._request_seconds.labels(route).observe(seconds)
 
-    def count_prediction(self, model: str, top_class: str, confidence: float, timings_ms: Mapping[str, float]) -> None:
+    def count_prediction(self, record: PredictionRecord) -> None:
         """One prediction, made."""
-        for stage, milliseconds in timings_ms.items():
+        for stage, milliseconds in record.timings_ms.items():
             self._stage_seconds.labels(stage).observe(milliseconds / 1000)
-        self._classes.labels(model, top_class).inc()
-        self._confidence.labels(model).observe(confidence)
+        self._classes.labels(record.model_name, record.top_class).inc()
+        self._confidence.labels(record.model_name).observe(record.confidence)
+
+    def count_batch(self, n_images: int) -> None:
+        """One batch, inferred."""
+        self._batch_images.observe(n_images)
 
     def set_load(self, *, in_flight: int, queued: int) -> None:
         """How many requests and images the service holds right now."""
@@ -80,6 +95,9 @@ class Metrics:
         """One pass of the outbox."""
         self._outbox_records.labels("shipped").inc(report.shipped)
         self._outbox_records.labels("rejected").inc(report.rejected)
+        self._outbox_records.labels("dropped").inc(outbox.dropped - self._dropped)
+        self._dropped = outbox.dropped
+        self._resident_bytes.set(_resident_bytes())
         if report.failed:
             self._outbox_failures.inc()
         self._outbox_bytes.set(outbox.pending_bytes)
@@ -89,15 +107,20 @@ class Metrics:
         """One attempt to change the model: ``done`` or ``failed``."""
         self._swaps.labels(outcome).inc()
 
-    def set_served(self, model: str, version: int) -> None:
-        """The version that takes traffic now."""
-        self._served.clear()
-        self._served.labels(model).set(version)
+    def count_served(self, model: ServedModel) -> None:
+        """The model that takes traffic from now on."""
+        metadata = model.bundle.metadata
+        self.count_swap("done")
+        if self._served_last is not None:
+            self._served.labels(*self._served_last).set(0)
+        self._served_last = (metadata.model_name, str(metadata.version))
+        self._served.labels(*self._served_last).set(1)
 
     def render(self) -> bytes:
         """The text that Prometheus scrapes."""
         if _MULTIPROC_VARIABLE not in os.environ:
             return generate_latest(self._registry)
+        _forget_dead_workers(Path(os.environ[_MULTIPROC_VARIABLE]))
         together = CollectorRegistry()
         prometheus_multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
@@ -116,3 +139,16 @@ class Metrics:
     def _gauge(self, name: str, text: str, across: _Across, *labels: str) -> Gauge:
         """``across`` says how the values of several processes become one."""
         return Gauge(f"onsight_{name}", text, labels, registry=self._registry, multiprocess_mode=across)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """Takes the live gauges of workers that were killed out of the sums."""
+    for path in folder.glob("gauge_live*.db"):
+        found = re.search(r"_(\d+)\.db$", path.name)
+        if found and not Path("/proc", found[1]).exists():
+            prometheus_multiprocess.mark_process_dead(int(found[1]))  # type: ignore[no-untyped-call]
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()

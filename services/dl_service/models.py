@@ -1,50 +1,51 @@
-"""Which bundle the service serves: loading beside the old one, one swapped reference, the wish kept in the database."""
+"""Which bundle a worker serves: loading beside the old one, one swapped reference, the wish kept in the database."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from onsight.bundle import Bundle
-from onsight.db import Database, DesiredModel, newest_desired, record_desired, upgrade
+from onsight.db import Database, DesiredModel, newest_desired, record_desired, record_rollback, upgrade
 from onsight.errors import DependencyError, OnsightError
-from services.dl_service.errors import NoModelError
+from services.dl_service.errors import NoModelError, NothingToRollBackError
+from services.dl_service.probation import ProbationRules, ServingRecord, find_fault
 
-__all__ = ["DesiredMemory", "ModelControl", "ServedModel", "Update"]
+__all__ = ["DesiredMemory", "ModelControl", "ServedModel"]
 
 _LOG = logging.getLogger(__name__)
+_UNKNOWN_SEQ = -1
+_LONGEST_RETRY_PAUSE_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ServedModel:
     """A loaded and verified bundle; a request keeps the one it began with.
 
     Attributes:
+        wish: Why it is served; None when the database was down at the start.
+        before_ms: Median inference time of the model served before it, if known.
         loaded_at: UTC.
     """
 
     bundle: Bundle
-    loaded_at: datetime
+    wish: DesiredModel | None
+    before_ms: float | None = None
+    record: ServingRecord = field(default_factory=ServingRecord)
+    loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def name(self) -> str:
         """The bundle's name."""
         return self.bundle.metadata.bundle_name
-
-
-@dataclass(frozen=True)
-class Update:
-    """What an update did."""
-
-    current: ServedModel
-    previous: str | None
 
 
 class DesiredMemory:
@@ -72,19 +73,37 @@ class DesiredMemory:
 
 
 class ModelControl:
-    """Holds the served model. Loading blocks: call it from a thread.
+    """Holds the model that this worker serves. All but ``current`` may block: call it from a thread.
 
     Args:
         load: Gives a bundle by name, its checksums verified and its golden outputs replayed.
+        on_swap: Called with the model that takes traffic from now on.
+
+    Attributes:
+        seen_seq: The newest wish that was dealt with.
+        problem: Why that wish is not what is served; empty when it is.
     """
 
-    def __init__(self, load: Callable[[str], Bundle], database: Database, memory: DesiredMemory) -> None:
+    def __init__(
+        self,
+        load: Callable[[str], Bundle],
+        database: Database,
+        memory: DesiredMemory,
+        rules: ProbationRules,
+        on_swap: Callable[[ServedModel], None],
+    ) -> None:
+        self.seen_seq = _UNKNOWN_SEQ
+        self.problem = ""
         self._load = load
         self._database = database
         self._memory = memory
-        self._update_lock = threading.Lock()
+        self._rules = rules
+        self._on_swap = on_swap
+        self._lock = threading.Lock()
         self._current: ServedModel | None = None
         self._why_none = "no model was ever deployed here"
+        self._retry_pause_s = 1.0
+        self._retry_at_s = 0.0
 
     @property
     def current(self) -> ServedModel:
@@ -99,49 +118,88 @@ class ModelControl:
             )
         return self._current
 
+    @property
+    def name(self) -> str:
+        """Of the bundle that takes traffic; empty when there is none."""
+        return self._current.name if self._current else ""
+
     def restore(self) -> None:
         """Serves the desired version, if there is one and it loads; the service starts in any case."""
-        name = self._desired_name()
-        if name is None:
-            return
         try:
-            self._current = ServedModel(self._load(name), datetime.now(UTC))
-        except OnsightError as error:
-            self._why_none = f"{name} could not be loaded"
-            _LOG.error("the desired version %s could not be loaded: %s", name, error)
-        else:
-            self._memory.remember(name)
-            _LOG.info("serving %s", name)
+            upgrade(self._database)
+            self.follow()
+        except DependencyError as error:
+            name = self._memory.recall()
+            self._why_none = "the database that says which one does not answer"
+            _LOG.warning("%s; serving what was served before: %s", error.message, name)
+            if name is not None:
+                with self._lock:
+                    self._try(name, None)
 
-    def update(self, name: str, requested_by: str, reason: str) -> Update:
+    def follow(self) -> None:
+        """Serves the newest wish, if it is not served yet. One that does not load is taken back, by whoever finds out.
+
+        Raises:
+            DependencyError: The database does not answer.
+        """
+        wish = newest_desired(self._database)
+        with self._lock:
+            if wish is None or (wish.seq <= self.seen_seq and not self._is_time_to_retry()):
+                return
+            had_one = self._current is not None
+            self.problem = self._try(wish.bundle_name, wish)
+            self.seen_seq = wish.seq
+        if self.problem and had_one:
+            self._take_back(wish, f"{wish.bundle_name} could not be loaded: {self.problem}")
+
+    def update(self, name: str, requested_by: str, reason: str) -> DesiredModel:
         """Loads and verifies a bundle, records the wish, then swaps; on any failure the old one stays.
 
         Raises:
             UnknownModelError: Central storage holds no such bundle.
             BundleError: The bundle is damaged or does not replay its golden outputs.
             StorageError: Central storage cannot be read.
+            NoModelError: It does not answer.
             DependencyError: The wish cannot be recorded.
         """
-        with self._update_lock:
-            previous = self._current
-            fresh = ServedModel(self._load(name), datetime.now(UTC))
-            metadata = fresh.bundle.metadata
+        with self._lock:
+            bundle = self._load(name)
+            _check_answer(bundle)
+            metadata = bundle.metadata
             upgrade(self._database)
-            record_desired(
+            wish = record_desired(
                 self._database, metadata.model_name, metadata.version, requested_by=requested_by, reason=reason
             )
-            self._memory.remember(name)
-            self._current = fresh
-            _LOG.info("serving %s", name, extra={"fields": {"previous": previous.name if previous else None}})
-            return Update(fresh, previous.name if previous else None)
+            self._swap(bundle, wish)
+            self.problem, self.seen_seq = "", wish.seq
+            return wish
 
-    def desired(self) -> DesiredModel | None:
-        """The newest wish.
+    def rollback(self, requested_by: str, reason: str) -> DesiredModel:
+        """Records the wish for what was served before, and follows it.
+
+        Raises:
+            NothingToRollBackError: Nothing was served before.
+            DependencyError: The database does not answer.
+        """
+        newest = newest_desired(self._database)
+        wish = record_rollback(self._database, newest, requested_by=requested_by, reason=reason) if newest else None
+        if wish is None:
+            raise NothingToRollBackError("no version was served before this one", "deploy one: PUT /update_model")
+        self.follow()
+        return wish
+
+    def judge(self) -> None:
+        """Takes the served model back if its first requests speak against it.
 
         Raises:
             DependencyError: The database does not answer.
         """
-        return newest_desired(self._database)
+        model = self._current
+        if model is None or model.wish is None or model.wish.kind == "rollback":
+            return
+        if fault := find_fault(model.record, model.before_ms, self._rules):
+            self._take_back(model.wish, f"{model.name} was taken back: {fault}")
+            self.follow()
 
     def check_answer(self) -> ServedModel:
         """Asks the served model for one real inference.
@@ -150,21 +208,48 @@ class ModelControl:
             NoModelError: There is no model, or its answer is none.
         """
         model = self.current
-        try:
-            output = model.bundle.classifier.run(model.bundle.golden.images[:1])
-        except Exception as error:
-            raise NoModelError(f"the model {model.name} fails to answer") from error
-        if not np.isfinite(output.probabilities).all():
-            raise NoModelError(f"the model {model.name} answers with numbers that are not finite")
+        _check_answer(model.bundle)
         return model
 
-    def _desired_name(self) -> str | None:
+    def _is_time_to_retry(self) -> bool:
+        """Whether a worker without any model should try again: storage may have come back."""
+        if self._current is not None or time.monotonic() < self._retry_at_s:
+            return False
+        self._retry_pause_s = min(_LONGEST_RETRY_PAUSE_S, self._retry_pause_s * 2)
+        self._retry_at_s = time.monotonic() + self._retry_pause_s
+        return True
+
+    def _take_back(self, wish: DesiredModel, reason: str) -> None:
+        done = record_rollback(self._database, wish, requested_by="probation", reason=reason)
+        _LOG.error("%s; %s", reason, f"back to {done.bundle_name}" if done else "another wish has come since")
+
+    def _try(self, name: str, wish: DesiredModel | None) -> str:
+        """Serves a bundle; answers what kept it from being served."""
+        if self._current is not None and self._current.name == name:
+            return ""
         try:
-            upgrade(self._database)
-            desired = newest_desired(self._database)
-        except DependencyError as error:
-            remembered = self._memory.recall()
-            self._why_none = "the database that says which one does not answer"
-            _LOG.warning("%s; serving what was served before: %s", error.message, remembered)
-            return remembered
-        return desired.bundle_name if desired else None
+            self._swap(self._load(name), wish)
+        except OnsightError as error:
+            if self._current is None:
+                self._why_none = f"{name} could not be loaded"
+            _LOG.error("%s could not be loaded: %s", name, error)
+            return error.message
+        return ""
+
+    def _swap(self, bundle: Bundle, wish: DesiredModel | None) -> None:
+        previous = self._current
+        self._current = ServedModel(bundle, wish, previous.record.median_ms() if previous else None)
+        self._memory.remember(self._current.name)
+        self._on_swap(self._current)
+        fields = {"previous": previous.name if previous else None}
+        _LOG.info("serving %s", self._current.name, extra={"fields": fields})
+
+
+def _check_answer(bundle: Bundle) -> None:
+    name = bundle.metadata.bundle_name
+    try:
+        output = bundle.classifier.run(bundle.golden.images[:1])
+    except Exception as error:
+        raise NoModelError(f"the model {name} fails to answer") from error
+    if not np.isfinite(output.probabilities).all():
+        raise NoModelError(f"the model {name} answers with numbers that are not finite")

@@ -61,6 +61,8 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.MissingFileError: Problem(422, "missing_file", "The body holds no image"),
     service.ModelNameError: Problem(422, "invalid_model_name", "Not the name of a model's metadata file"),
     service.NoModelError: Problem(503, "no_model", "The service has no model that answers"),
+    service.NothingToRollBackError: Problem(409, "nothing_to_roll_back", "There is no earlier version"),
+    service.RolledBackError: Problem(409, "rolled_back", "The version was taken back"),
     service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
     service.UnauthorizedError: Problem(401, "unauthorized", "A valid API key is needed"),

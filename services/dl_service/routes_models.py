@@ -1,4 +1,4 @@
-"""Which model is served: asking, and pointing the service at another bundle."""
+"""Which model is served: asking, pointing the service at another bundle, and taking that back."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
-from onsight.bundle import validate_bundle_name
-from onsight.db import DesiredModel
+from onsight.bundle import list_bundles, validate_bundle_name
+from onsight.db import DesiredModel, WorkerReport, live_workers, newest_desired
 from onsight.errors import OnsightError
-from services.dl_service.errors import ModelNameError, NoModelError
-from services.dl_service.middleware import client_of
+from services.dl_service.errors import ModelNameError, NoModelError, RolledBackError
+from services.dl_service.follower import existing_workers, is_converged
 from services.dl_service.models import ServedModel
+from services.dl_service.requests import client_of
 from services.dl_service.schemas import (
     CurrentModelResponse,
     DesiredVersion,
+    ModelsResponse,
     ServedVersion,
     UpdateModelResponse,
+    WorkerStatus,
     problem_responses,
 )
-from services.dl_service.state import Service
+from services.dl_service.state import Service, ServiceState
 
 __all__ = ["router"]
 
@@ -30,13 +33,17 @@ router = APIRouter(tags=["models"])
 
 _LOG = logging.getLogger(__name__)
 _SUFFIX = ".yaml"
+_POLL_S = 0.05
 _PROBLEMS = problem_responses(
     {
         404: "unknown_model",
+        409: "rolled_back",
         422: "invalid_model_name, bundle_refused",
         503: "storage_failed, dependency_down",
     }
 )
+_ROLLBACK_PROBLEMS = problem_responses({409: "nothing_to_roll_back", 503: "dependency_down"})
+Reason = Annotated[str, Query(max_length=500, description="kept with the wish")]
 
 
 @router.put("/update_model/{metadata_file:path}", responses=_PROBLEMS)
@@ -44,47 +51,91 @@ async def update_model(
     request: Request,
     service: Service,
     metadata_file: Annotated[str, Path(examples=["solar_cells-v3.yaml"])],
-    reason: Annotated[str, Query(max_length=500, description="kept with the wish")] = "",
+    reason: Reason = "",
 ) -> UpdateModelResponse:
-    """Point the service at a bundle: it is loaded and verified beside the old one, then swapped in.
+    """Point the service at a bundle: it is loaded and verified beside the old one, then swapped in, in every worker.
 
     Checksums and golden outputs must hold; otherwise the old model stays. The wish is recorded in the database, so
-    that the service serves this version after a restart too.
+    that the service serves this version after a restart too. The answer names every worker, and whether it serves it.
     """
     name = _bundle_name(metadata_file)
     started_s = time.perf_counter()
+    previous = service.models.name
     try:
-        update = await asyncio.to_thread(service.models.update, name, client_of(request.scope), reason)
+        wish = await asyncio.to_thread(service.models.update, name, client_of(request.scope), reason)
     except OnsightError:
         service.metrics.count_swap("failed")
         raise
-    metadata = update.current.bundle.metadata
-    service.metrics.count_swap("done")
-    service.metrics.set_served(metadata.model_name, metadata.version)
-    return UpdateModelResponse(
-        bundle_name=name,
-        model_name=metadata.model_name,
-        model_version=metadata.version,
-        previous=update.previous,
-        seconds=round(time.perf_counter() - started_s, 3),
-        message=f"serving {name}",
-    )
+    return await _converged(service, wish, previous, started_s)
+
+
+@router.post("/rollback", responses=_ROLLBACK_PROBLEMS)
+async def rollback(request: Request, service: Service, reason: Reason = "") -> UpdateModelResponse:
+    """Go back to the version that was served before this one, in every worker."""
+    started_s = time.perf_counter()
+    previous = service.models.name
+    wish = await asyncio.to_thread(service.models.rollback, client_of(request.scope), reason)
+    return await _converged(service, wish, previous, started_s)
+
+
+@router.get("/models")
+async def models(service: Service) -> ModelsResponse:
+    """Every published version in central storage."""
+    return ModelsResponse(bundles=await asyncio.to_thread(list_bundles, service.store))
 
 
 @router.get("/models/current")
 async def current_model(service: Service) -> CurrentModelResponse:
-    """The version that should be served, and the one that is."""
+    """The version that should be served, the one that this worker serves, and what every other worker does."""
     try:
         serving = _served(service.models.current)
         message = f"serving {serving.bundle_name}"
     except NoModelError as error:
         serving, message = None, error.message
     try:
-        desired = await asyncio.to_thread(service.models.desired)
+        desired = await asyncio.to_thread(newest_desired, service.database)
+        workers = await asyncio.to_thread(live_workers, service.database)
     except OnsightError as error:
         _LOG.warning("the desired version cannot be read: %s", error.message)
-        desired, message = None, f"{message}; the database with the desired version does not answer"
-    return CurrentModelResponse(desired=_desired(desired), serving=serving, message=message)
+        desired, workers = None, []
+        message = f"{message}; the database with the desired version does not answer"
+    return CurrentModelResponse(
+        desired=_desired(desired), serving=serving, workers=[_worker(worker) for worker in workers], message=message
+    )
+
+
+async def _converged(service: ServiceState, wish: DesiredModel, previous: str, started_s: float) -> UpdateModelResponse:
+    """Waits until every worker has dealt with the wish, or for as long as the settings allow."""
+    await asyncio.to_thread(service.follower.report)
+    workers = await _wait_for_workers(service, wish)
+    late = [worker for worker in workers if not is_converged(worker, wish)]
+    return UpdateModelResponse(
+        bundle_name=wish.bundle_name,
+        model_name=wish.model_name,
+        model_version=wish.model_version,
+        previous=previous or None,
+        is_converged=not late,
+        workers=[_worker(worker) for worker in workers],
+        seconds=round(time.perf_counter() - started_s, 3),
+        message=f"serving {wish.bundle_name}"
+        + (f"; not yet: {', '.join(worker.worker_id for worker in late)}" if late else " in every worker"),
+    )
+
+
+async def _wait_for_workers(service: ServiceState, wish: DesiredModel) -> list[WorkerReport]:
+    deadline_s = time.perf_counter() + service.settings.converge_timeout_s
+    while True:
+        workers = await asyncio.to_thread(existing_workers, service.database, service.follower.replica)
+        newest = await asyncio.to_thread(newest_desired, service.database)
+        if newest is not None and newest.seq != wish.seq:
+            raise RolledBackError(
+                f"{wish.bundle_name} was followed by {newest.bundle_name}: {newest.reason}",
+                "GET /models/current says what is served",
+            )
+        is_over = all(is_converged(worker, wish) for worker in workers) or time.perf_counter() > deadline_s
+        if is_over:
+            return workers
+        await asyncio.sleep(_POLL_S)
 
 
 def _bundle_name(metadata_file: str) -> str:
@@ -119,7 +170,19 @@ def _desired(desired: DesiredModel | None) -> DesiredVersion | None:
         return None
     return DesiredVersion(
         bundle_name=desired.bundle_name,
+        kind=desired.kind,
         requested_by=desired.requested_by,
         requested_at=desired.requested_at.isoformat(),
         reason=desired.reason,
+    )
+
+
+def _worker(report: WorkerReport) -> WorkerStatus:
+    return WorkerStatus(
+        worker_id=report.worker_id,
+        replica=report.replica,
+        pid=report.pid,
+        bundle_name=report.bundle_name or None,
+        problem=report.problem,
+        reported_at=report.reported_at.isoformat(),
     )

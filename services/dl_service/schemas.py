@@ -10,11 +10,13 @@ __all__ = [
     "CurrentModelResponse",
     "DesiredVersion",
     "LivenessResponse",
+    "ModelsResponse",
     "PredictResponse",
     "ProblemDocument",
     "ReadinessResponse",
     "ServedVersion",
     "UpdateModelResponse",
+    "WorkerStatus",
     "problem_responses",
 ]
 
@@ -69,17 +71,36 @@ class DesiredVersion(_Schema):
     """The newest wish on record."""
 
     bundle_name: str
+    kind: Literal["update", "rollback"]
     requested_by: str
     requested_at: str
     reason: str
+
+
+class WorkerStatus(_Schema):
+    """One process of the service, as it last reported."""
+
+    worker_id: str
+    replica: str = Field(description="the host or container that it runs in")
+    pid: int
+    bundle_name: str | None = Field(description="null: it serves nothing")
+    problem: str = Field(description="why it does not serve the desired version; empty when it does")
+    reported_at: str
 
 
 class CurrentModelResponse(_Schema):
     """What should be served, and what is."""
 
     desired: DesiredVersion | None = Field(description="null: none yet, or the database does not answer")
-    serving: ServedVersion | None
+    serving: ServedVersion | None = Field(description="by the worker that answers")
+    workers: list[WorkerStatus]
     message: str
+
+
+class ModelsResponse(_Schema):
+    """What central storage holds."""
+
+    bundles: list[str] = Field(description="by model and version")
 
 
 class UpdateModelResponse(_Schema):
@@ -89,7 +110,9 @@ class UpdateModelResponse(_Schema):
     model_name: str
     model_version: int
     previous: str | None = Field(description="the bundle served before")
-    seconds: float = Field(description="to load, verify, record and swap")
+    is_converged: bool = Field(description="whether every worker serves it")
+    workers: list[WorkerStatus]
+    seconds: float = Field(description="to load, verify, record, swap and hear of every worker")
     message: str
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
@@ -10,11 +9,14 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from onsight.errors import ConfigError
+from onsight.db import WhenFull
 from onsight.images import ImageLimits
 from onsight.settings import Settings
+from services.dl_service.access import needs_keys
+from services.dl_service.batching import BatchLimits
+from services.dl_service.probation import ProbationRules
 
-__all__ = ["ServiceSettings", "refuse_open_exposure"]
+__all__ = ["ServiceSettings"]
 
 _MIB = 1024 * 1024
 
@@ -27,18 +29,27 @@ class ServiceSettings(Settings):
     host: str = Field("127.0.0.1", validation_alias="DL_SERVICE_HOST")
     port: int = Field(4242, ge=0, le=65535, validation_alias="DL_SERVICE_PORT")
     allow_open: bool = Field(default=False, description="serve without API keys on an address that others can reach")
+    require_api_keys: bool = Field(default=False, description="ask for API keys on a loopback address too")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     max_body_bytes: int = Field(20 * _MIB, ge=1024, description="of one uploaded image")
     max_image_pixels: int = Field(50_000_000, ge=1, description="width times height, read from the header")
     receive_timeout_s: float = Field(30.0, gt=0, description="for a client to send its body")
     request_deadline_s: float = Field(10.0, gt=0, description="from the whole body to the answer")
-    inference_threads: int = Field(0, ge=0, le=256, description="images worked on at once; 0: one per core")
+    workers: int = Field(1, ge=1, le=256, validation_alias="DL_SERVICE_WORKERS", description="processes")
+    inference_threads: int = Field(0, ge=0, le=256, description="batches worked on at once; 0: one per core")
     session_threads: int = Field(1, ge=0, le=256, description="ONNX Runtime's threads on one image; 0: one per core")
-    queue_size: int = Field(64, ge=1, description="images that wait for a thread; beyond it requests are refused")
+    max_batch: int = Field(8, ge=1, le=256, description="images in one batch; smaller ones while little is queued")
+    queue_size: int = Field(64, ge=1, description="images that wait or are worked on, in each worker")
     max_uploads: int = Field(256, ge=1, description="requests that are being received or answered at once")
 
+    probation_requests: int = Field(50, ge=0, description="of a new version, in each worker; 0: no probation")
+    probation_max_failed_share: float = Field(0.1, ge=0, le=1, description="of those requests")
+    probation_max_slowdown: float = Field(5.0, gt=1, description="inference time against the version before")
+    converge_timeout_s: float = Field(10.0, gt=0, le=300, description="for all workers to serve a new version")
+
     outbox_max_bytes: int = Field(1024 * _MIB, ge=1, description="of predictions the database has not taken yet")
+    outbox_when_full: WhenFull = Field("drop_oldest", description="or refuse: requests, until the database is back")
     outbox_interval_s: float = Field(0.25, gt=0, le=60, description="between two shipments to the database")
     drain_timeout_s: int = Field(15, ge=1, description="for requests in flight when the service is stopped")
 
@@ -48,35 +59,23 @@ class ServiceSettings(Settings):
         return self.state_dir / "dl_service"
 
     @property
-    def worker_threads(self) -> int:
-        """Threads that decode and infer."""
-        return self.inference_threads or len(os.sched_getaffinity(0))
+    def needs_keys(self) -> bool:
+        """Whether requests must carry an API key."""
+        return needs_keys(self.host, allow_open=self.allow_open, require_api_keys=self.require_api_keys)
+
+    @property
+    def batch_limits(self) -> BatchLimits:
+        """How much one worker takes on at once."""
+        cores = len(os.sched_getaffinity(0))
+        threads = self.inference_threads or max(1, cores // self.workers)
+        return BatchLimits(threads, self.queue_size, self.max_batch, self.request_deadline_s)
+
+    @property
+    def probation_rules(self) -> ProbationRules:
+        """What a new version must live up to."""
+        return ProbationRules(self.probation_requests, self.probation_max_failed_share, self.probation_max_slowdown)
 
     @property
     def image_limits(self) -> ImageLimits:
         """What an uploaded image may be."""
         return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_image_pixels)
-
-
-def refuse_open_exposure(settings: ServiceSettings) -> None:
-    """Refuses an address that others can reach: there are no API keys to keep them out.
-
-    Raises:
-        ConfigError: The address is not a loopback one, and ``ONSIGHT_ALLOW_OPEN`` is not set.
-    """
-    if settings.allow_open or _is_loopback(settings.host):
-        return
-    raise ConfigError(
-        f"DL_SERVICE_HOST={settings.host} can be reached by others, and the service has no API keys",
-        "bind 127.0.0.1, or set ONSIGHT_ALLOW_OPEN=true where a proxy or a firewall guards it",
-        host=settings.host,
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

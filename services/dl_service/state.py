@@ -10,9 +10,12 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from onsight.db import Outbox
+from onsight.db import Database, Outbox
+from onsight.storage import ArtifactStore
+from services.dl_service.access import Guard
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.errors import OverloadedError
+from services.dl_service.follower import Follower
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import ModelControl
 from services.dl_service.settings import ServiceSettings
@@ -48,9 +51,13 @@ class ServiceState:
     """The parts of a running service."""
 
     settings: ServiceSettings
+    guard: Guard
     metrics: Metrics
+    store: ArtifactStore
+    database: Database
     outbox: Outbox
     models: ModelControl
+    follower: Follower
     data_plane: DataPlane
     admission: Admission
     place: str

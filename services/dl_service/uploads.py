@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from services.dl_service.errors import BodyTooLargeError, MalformedBodyError, MissingFileError, ReceiveTimeoutError
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["extract_file", "read_upload"]
+__all__ = ["extract_file", "read_body", "read_upload"]
 
 _FIELD = b"file"
 _HINT = "send the image as multipart field 'file' (curl -F file=@image.jpg), or as the raw body"
@@ -22,7 +23,7 @@ _HINT = "send the image as multipart field 'file' (curl -F file=@image.jpg), or 
 _MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 
-async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+async def read_upload(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
     """The uploaded image's bytes, as they were sent; its format shows from its content alone.
 
     Raises:
@@ -31,12 +32,13 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
         MalformedBodyError: A multipart body that cannot be parsed.
         MissingFileError: No field ``file``, or nothing in it.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    headers = dict(scope["headers"])
+    kind, options = parse_options_header(headers.get(b"content-type", b""))
     is_multipart = kind == b"multipart/form-data"
     room = max_bytes + _MULTIPART_OVERHEAD_BYTES if is_multipart else max_bytes
     try:
         async with asyncio.timeout(timeout_s):
-            body = await _read_body(request, room, max_bytes)
+            body = await read_body(headers.get(b"content-length", b""), receive, room)
     except TimeoutError as error:
         raise ReceiveTimeoutError(f"the body did not arrive within {timeout_s:g} s") from error
     content = extract_file(body, options.get(b"boundary", b"")) if is_multipart else body
@@ -118,19 +120,34 @@ class _FileReader:
         self.is_complete = True
 
 
-async def _read_body(request: Request, room: int, max_bytes: int) -> bytes:
-    declared = request.headers.get("content-length", "")
+async def read_body(declared: bytes, receive: Receive, room: int) -> bytes:
+    """A request's whole body.
+
+    Args:
+        declared: Its length as the header says, if it says.
+        receive: The request's.
+        room: Bytes that it may have.
+
+    Raises:
+        BodyTooLargeError: As soon as it is known to have more.
+        ClientDisconnect: The client went away.
+    """
     if declared.isdigit() and int(declared) > room:
-        raise _too_large(max_bytes)
+        raise _too_large(room)
     chunks: list[bytes] = []
-    received = 0
-    async for chunk in request.stream():
+    received, is_more = 0, True
+    while is_more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
         received += len(chunk)
         if received > room:
-            raise _too_large(max_bytes)
+            raise _too_large(room)
         chunks.append(chunk)
-    return b"".join(chunks)
+        is_more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"an image may have at most {max_bytes} bytes", max_bytes=max_bytes)
+    return BodyTooLargeError(f"the body may have at most {max_bytes} bytes", max_bytes=max_bytes)

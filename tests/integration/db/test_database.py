@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,14 +24,19 @@ from onsight.db import (
     Database,
     PredictionRecord,
     PredictionRow,
-    desired_history,
+    WorkerReport,
+    forget_worker,
     head_revision,
     insert_api_calls,
     insert_predictions,
+    live_workers,
     newest_desired,
     newest_predictions,
     open_database,
     record_desired,
+    record_rollback,
+    report_worker,
+    rollback_target,
     upgrade,
     uuid7,
 )
@@ -218,7 +224,40 @@ def test_desired_model_newest_row_wins_and_the_log_stays(database: Database) -> 
     assert newest is not None
     assert newest.bundle_name == "cells-v2"
     assert newest.requested_at.tzinfo is not None
-    assert [desired.model_version for desired in desired_history(database)] == [2, 1]
+    target = rollback_target(database)
+    assert target is not None
+    assert target.bundle_name == "cells-v1"
+
+
+def test_record_rollback_by_many_at_once_is_recorded_once(database: Database) -> None:
+    for version in (1, 2, 3):
+        wrong = record_desired(database, "cells", version, requested_by="flow", reason="")
+
+    with ThreadPoolExecutor(6) as threads:
+        wishes = list(
+            threads.map(
+                lambda index: record_rollback(database, wrong, requested_by=f"worker {index}", reason="slow"), range(6)
+            )
+        )
+
+    done = [wish for wish in wishes if wish is not None]
+    assert len(done) == 1
+    assert (done[0].bundle_name, done[0].kind) == ("cells-v2", "rollback")
+    assert newest_desired(database) == done[0]
+
+
+def test_workers_are_listed_while_they_report(database: Database) -> None:
+    now = datetime.now(UTC)
+    report = WorkerReport("host-1", "host", 1, "cells-v1", 7, "", now)
+    for one in (report, replace(report, worker_id="host-2", pid=2, reported_at=now - timedelta(seconds=60))):
+        report_worker(database, one)
+    assert live_workers(database) == [report]
+    report_worker(database, replace(report, bundle_name="cells-v2", seen_seq=8))
+    assert [worker.bundle_name for worker in live_workers(database)] == ["cells-v2"]
+
+    forget_worker(database, "host-1")
+
+    assert live_workers(database) == []
 
 
 def test_transaction_after_the_server_was_restarted_works_again(stoppable_postgres: PostgresServer) -> None:

@@ -14,15 +14,10 @@ from pydantic import SecretStr
 from onsight.db import Database, Scope, create_api_key, open_database, revoke_api_key
 from onsight.deployment import DeployClient
 from onsight.errors import ConfigError
-from services.dl_service import ServiceSettings
 from tests.servers import pictures
 from tests.servers.bundle import BundleStore
 from tests.servers.dl_service import ServiceProcess, wait_until
 from tests.servers.postgres import PostgresServer
-
-pytestmark = pytest.mark.skipif(
-    "require_api_keys" not in ServiceSettings.model_fields, reason="the service does not ask for keys yet"
-)
 
 CLOSED: list[tuple[str, str, Scope]] = [
     ("POST", "/predict", "predict"),

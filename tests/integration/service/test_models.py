@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from onsight.db import desired_history, newest_desired, open_database
+from onsight.db import newest_desired, open_database, rollback_target
 from tests.servers import pictures
 from tests.servers.bundle import BundleStore
 from tests.servers.dl_service import ServiceProcess, wait_until
@@ -42,10 +42,12 @@ def test_update_model_swaps_records_and_answers_what_was_before(
     assert (response.json()["bundle_name"], response.json()["previous"]) == (bundle_store.second, bundle_store.first)
     assert served(serving) == bundle_store.second
     database = open_database(f"sqlite:///{serving.state_dir}/predictions.db")
-    history = desired_history(database)
+    newest, before = newest_desired(database), rollback_target(database)
     database.close()
-    assert [wish.bundle_name for wish in history] == [bundle_store.second, bundle_store.first]
-    assert (history[0].reason, history[0].requested_by) == ("better", "127.0.0.1")
+    assert newest is not None
+    assert before is not None
+    assert (newest.bundle_name, before.bundle_name) == (bundle_store.second, bundle_store.first)
+    assert (newest.reason, newest.requested_by) == ("better", "127.0.0.1")
 
 
 @pytest.mark.parametrize(

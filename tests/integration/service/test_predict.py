@@ -170,7 +170,8 @@ def test_metrics_count_predictions_and_stages(http: httpx.Client) -> None:
         "onsight_predict_stage_seconds_bucket",
         "onsight_predict_top_class_total",
         "onsight_outbox_pending_bytes",
-        "onsight_model_served_version",
+        "onsight_predict_batch_images_bucket",
+        "onsight_model_served{",
         'onsight_http_requests_total{code="ok",method="POST",route="/predict",status="200"}',
     ):
         assert name in text

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.servers import pictures
 from tests.servers.dl_service import ServiceProcess
 
 
@@ -48,11 +49,13 @@ def test_start_when_the_port_is_taken_says_so_and_exits_with_the_dependency_code
     assert "Traceback" not in done.stderr
 
 
-def test_start_on_an_open_address_without_keys_is_refused() -> None:
-    done = run("-m", "services.dl_service", DL_SERVICE_HOST="0.0.0.0", DL_SERVICE_PORT="0")
+def test_start_on_an_open_address_asks_for_keys(make_service: Callable[..., ServiceProcess]) -> None:
+    service = make_service(DL_SERVICE_HOST="0.0.0.0")
+    service.start()
 
-    assert done.returncode == 2
-    assert "ONSIGHT_ALLOW_OPEN=true" in done.stderr
+    answer = httpx.post(f"{service.url}/predict", content=pictures.jpeg(), trust_env=False)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
 
 
 def test_start_with_a_wrong_setting_names_it() -> None:

@@ -10,9 +10,10 @@ import pytest
 from starlette.routing import BaseRoute, Route
 
 from onsight.db import Scope
-from services.dl_service import ServiceSettings, create_app
 from services.dl_service.access import OPEN, ROUTE_SCOPES, Guard, is_loopback, needs_keys, scope_of
+from services.dl_service.app import create_app
 from services.dl_service.errors import UnauthorizedError
+from services.dl_service.settings import ServiceSettings
 
 
 class RefuseAll:

@@ -11,17 +11,21 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onsight.bundle import Bundle
-from onsight.db import Database, Outbox, open_database
+from onsight.db import Database, Outbox, open_database, record_desired, upgrade
 from onsight.db.outbox import read_segment
 from onsight.domain import ModelOutput
 from onsight.errors import StorageError, UnreadableImageError
 from onsight.images import ImageLimits
-from services.dl_service.data_plane import Answer, DataPlane, DataPlaneLimits, ImageJob
+from services.dl_service.batching import BatchLimits
+from services.dl_service.data_plane import Answer, DataPlane
 from services.dl_service.errors import DeadlineError, NoModelError, OverloadedError
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import DesiredMemory, ModelControl
+from services.dl_service.prediction_log import ImageJob
+from services.dl_service.probation import ProbationRules
 from tests.servers import pictures
 
 Run = Callable[[np.ndarray[Any, Any]], ModelOutput]
@@ -50,7 +54,12 @@ def make_plane(database: Database, tmp_path: Path) -> Iterator[Callable[..., tup
     closers: list[Callable[[], None]] = []
 
     def make(
-        run: Run | None = colour_shares, *, deadline_s: float = 10.0, queue_size: int = 4, outbox_bytes: int = 10**6
+        run: Run | None = colour_shares,
+        *,
+        deadline_s: float = 10.0,
+        queue_size: int = 4,
+        outbox_bytes: int = 10**6,
+        max_batch: int = 8,
     ) -> tuple[DataPlane, Outbox]:
         metadata = SimpleNamespace(
             model_name="colours",
@@ -61,11 +70,16 @@ def make_plane(database: Database, tmp_path: Path) -> Iterator[Callable[..., tup
             input_height=12,
         )
         bundle = Bundle(cast("Any", metadata), cast("Any", SimpleNamespace(run=run)), cast("Any", None))
-        models = ModelControl(lambda _: bundle, database, DesiredMemory(tmp_path / "desired.json"))
+        memory = DesiredMemory(tmp_path / "desired.json")
+        rules = ProbationRules(requests=0, max_failed_share=1.0, max_slowdown=100.0)
+        models = ModelControl(lambda _: bundle, database, memory, rules, lambda _: None)
         if run is not None:
-            models.update("colours-v4", "test", "")
+            upgrade(database)
+            record_desired(database, "colours", 4, requested_by="test", reason="")
+            models.restore()
         outbox = Outbox(tmp_path / "outbox", outbox_bytes)
-        plane = DataPlane(models, outbox, Metrics(), DataPlaneLimits(ImageLimits(), 1, queue_size, deadline_s))
+        limits = BatchLimits(threads=1, queue_size=queue_size, max_batch=max_batch, deadline_s=deadline_s)
+        plane = DataPlane(models, outbox, Metrics(), ImageLimits(), limits)
         closers.extend([plane.close, outbox.close])
         return plane, outbox
 
@@ -153,7 +167,7 @@ def test_predict_beyond_the_queue_is_refused_and_the_rest_is_answered(
         go.wait(30)
         return colour_shares(images)
 
-    plane, _ = make_plane(run, queue_size=2)
+    plane, _ = make_plane(run, queue_size=3)
 
     async def burst() -> list[Answer | BaseException]:
         tasks = [asyncio.ensure_future(plane.predict(job(pictures.jpeg()))) for _ in range(5)]
@@ -166,6 +180,60 @@ def test_predict_beyond_the_queue_is_refused_and_the_rest_is_answered(
     assert [isinstance(answer, Answer) for answer in answers] == [True, True, True, False, False]
     assert all(isinstance(answer, OverloadedError) for answer in answers[3:])
     assert plane.queued == 0
+
+
+def test_predict_of_many_answers_each_with_its_own(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:
+    sizes: list[int] = []
+    go = threading.Event()
+
+    def run(images: np.ndarray[Any, Any]) -> ModelOutput:
+        go.wait(30)
+        sizes.append(len(images))
+        return colour_shares(images)
+
+    plane, outbox = make_plane(run, queue_size=20)
+    contents = [pictures.jpeg(width=20 + index, height=30) for index in range(9)]
+    contents[4] = b"no image"
+
+    async def all_of_them() -> list[Answer | BaseException]:
+        tasks = [asyncio.ensure_future(plane.predict(job(content))) for content in contents]
+        await asyncio.sleep(0)
+        go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    answers = asyncio.run(all_of_them())
+    alone = [asyncio.run(plane.predict(job(content))) for content in contents if content != b"no image"]
+
+    assert isinstance(answers.pop(4), UnreadableImageError)
+    assert [answer.probabilities for answer in answers if isinstance(answer, Answer)] == [
+        answer.probabilities for answer in alone
+    ]
+    assert max(sizes) > 1
+    outbox.seal()
+    logged = read_segment(outbox.sealed()[0]).predictions
+    assert len({record.prediction_id for record in logged}) == len(logged) == 16
+
+
+def test_predict_of_one_bad_row_in_a_batch_fails_that_one_alone(
+    make_plane: Callable[..., tuple[DataPlane, Outbox]],
+) -> None:
+    def run(images: np.ndarray[Any, Any]) -> ModelOutput:
+        output = colour_shares(np.maximum(images, 1))
+        output.probabilities[images.mean(axis=(1, 2, 3)) < 1] = np.nan
+        return output
+
+    plane, _ = make_plane(run)
+    black = pictures.encode(Image.fromarray(np.zeros((20, 20, 3), np.uint8)), "PNG")
+
+    async def both() -> list[Answer | BaseException]:
+        return await asyncio.gather(
+            plane.predict(job(black)), plane.predict(job(pictures.jpeg())), return_exceptions=True
+        )
+
+    bad, good = asyncio.run(both())
+
+    assert isinstance(bad, NoModelError)
+    assert isinstance(good, Answer)
 
 
 def test_predict_past_its_deadline_is_refused_and_not_logged(

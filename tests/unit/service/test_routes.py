@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from services.dl_service.data_plane import Answer
-from services.dl_service.routes_predict import describe_answer
+from services.dl_service.predict_endpoint import describe_answer
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onsight.errors import ConfigError
-from services.dl_service.settings import ServiceSettings, refuse_open_exposure
+from services.dl_service.settings import ServiceSettings
 
 
 def test_settings_default_to_what_the_dotenv_file_says(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,18 +27,4 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
     settings = ServiceSettings()
 
-    assert (settings.port, settings.image_limits.max_bytes, settings.worker_threads) == (4300, 2048, 3)
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_refuse_open_exposure_allows_loopback(host: str) -> None:
-    refuse_open_exposure(ServiceSettings(host=host))
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "", "gpu-box"])
-def test_refuse_open_exposure_refuses_other_addresses_unless_told(host: str) -> None:
-    with pytest.raises(ConfigError, match="API keys") as caught:
-        refuse_open_exposure(ServiceSettings(host=host))
-
-    assert "ONSIGHT_ALLOW_OPEN" in caught.value.hint
-    refuse_open_exposure(ServiceSettings(host=host, allow_open=True))
+    assert (settings.port, settings.image_limits.max_bytes, settings.batch_limits.threads) == (4300, 2048, 3)

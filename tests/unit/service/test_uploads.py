@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope
 
 from services.dl_service.errors import (
     BodyTooLargeError,
@@ -21,6 +20,7 @@ from services.dl_service.errors import (
 from services.dl_service.uploads import extract_file, read_upload
 
 BOUNDARY = b"b0undary"
+Sent = tuple[Scope, Receive]
 FORM = "multipart/form-data; boundary=b0undary"
 
 
@@ -33,7 +33,7 @@ def form(*parts: tuple[bytes, bytes]) -> bytes:
     return b"".join(lines) + b"--%b--\r\n" % BOUNDARY
 
 
-def request(chunks: Sequence[bytes], content_type: str = "", *, declared: str = "", ends: bool = True) -> Request:
+def request(chunks: Sequence[bytes], content_type: str = "", *, declared: str = "", ends: bool = True) -> Sent:
     headers = [(b"content-type", content_type.encode())]
     if declared:
         headers.append((b"content-length", declared.encode()))
@@ -45,11 +45,11 @@ def request(chunks: Sequence[bytes], content_type: str = "", *, declared: str = 
         body = left.pop(0) if left else b""
         return {"type": "http.request", "body": body, "more_body": bool(left) or not ends}
 
-    return Request({"type": "http", "method": "POST", "headers": headers, "path": "/predict"}, receive)
+    return {"type": "http", "method": "POST", "headers": headers, "path": "/predict"}, receive
 
 
-def upload(made: Request, max_bytes: int = 1000, timeout_s: float = 5) -> bytes:
-    return asyncio.run(read_upload(made, max_bytes, timeout_s))
+def upload(made: Sent, max_bytes: int = 1000, timeout_s: float = 5) -> bytes:
+    return asyncio.run(read_upload(*made, max_bytes, timeout_s))
 
 
 @given(content=st.binary(max_size=5000))

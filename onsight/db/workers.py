@@ -1,0 +1,82 @@
+"""What each process of the service serves, so that any of them can say whether all have followed a wish."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from onsight.db.engine import Database
+from onsight.db.tables import WorkerRow
+
+__all__ = ["ALIVE_WITHIN_S", "WorkerReport", "forget_worker", "live_workers", "report_worker"]
+
+# A worker reports every two seconds, and at once when it has swapped.
+ALIVE_WITHIN_S = 7.0
+_FORGOTTEN_AFTER_S = 3600.0
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """One process of the service.
+
+    Attributes:
+        replica: The host that it runs on.
+        bundle_name: What it serves; empty when it serves nothing.
+        seen_seq: The newest wish that it has dealt with.
+        problem: Why it does not serve that wish; empty when it does.
+        reported_at: UTC.
+    """
+
+    worker_id: str
+    replica: str
+    pid: int
+    bundle_name: str
+    seen_seq: int
+    problem: str
+    reported_at: datetime
+
+
+def report_worker(database: Database, report: WorkerReport) -> None:
+    """Writes what a worker serves, and forgets those that are long gone.
+
+    Raises:
+        DependencyError: The database does not answer.
+    """
+    values = {**asdict(report), "problem": report.problem[:500]}
+    with database.transaction() as connection:
+        build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        connection.execute(
+            build(WorkerRow).values(values).on_conflict_do_update(index_elements=["worker_id"], set_=values)
+        )
+        gone = datetime.now(UTC) - timedelta(seconds=_FORGOTTEN_AFTER_S)
+        connection.execute(delete(WorkerRow).where(WorkerRow.reported_at < gone))
+
+
+def forget_worker(database: Database, worker_id: str) -> None:
+    """Takes a worker that ends in good order off the list.
+
+    Raises:
+        DependencyError: The database does not answer.
+    """
+    with database.transaction() as connection:
+        connection.execute(delete(WorkerRow).where(WorkerRow.worker_id == worker_id))
+
+
+def live_workers(database: Database) -> list[WorkerReport]:
+    """The workers that have reported lately, by replica and process.
+
+    Raises:
+        DependencyError: The database does not answer.
+    """
+    row = WorkerRow
+    since = datetime.now(UTC) - timedelta(seconds=ALIVE_WITHIN_S)
+    query = (
+        select(row.worker_id, row.replica, row.pid, row.bundle_name, row.seen_seq, row.problem, row.reported_at)
+        .where(row.reported_at >= since)
+        .order_by(row.replica, row.pid)
+    )
+    with database.transaction() as connection:
+        return [WorkerReport(*found) for found in connection.execute(query)]

@@ -1,0 +1,86 @@
+"""From an answered image to its rows in ``predictions`` and ``api_log``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from onsight.db import ApiCallRecord, PredictionRecord, uuid7
+from onsight.domain import BundleMetadata
+from onsight.images import ImageFile
+
+__all__ = ["ImageJob", "call_record", "prediction_record"]
+
+
+@dataclass(frozen=True)
+class ImageJob:
+    """One image to answer.
+
+    Attributes:
+        receive_ms: How long its bytes took to arrive.
+        route: Of the call that this image is all of, which is then logged with its prediction; empty: the caller
+            logs its call.
+    """
+
+    content: bytes
+    request_id: str
+    client: str
+    receive_ms: float
+    route: str = ""
+
+
+def prediction_record(
+    job: ImageJob,
+    image: ImageFile,
+    metadata: BundleMetadata,
+    row: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    timings_ms: Mapping[str, float],
+) -> PredictionRecord:
+    """The row of an answered image.
+
+    Args:
+        job: What was asked.
+        image: As the network saw it.
+        metadata: Of the bundle that answered.
+        row: Probabilities, UAE and BBSD features.
+        timings_ms: Milliseconds by stage.
+    """
+    probabilities, uae_feats, bbsd_feats = row
+    confidence = max(probabilities)
+    return PredictionRecord(
+        prediction_id=str(uuid7()),
+        request_id=job.request_id,
+        model_name=metadata.model_name,
+        model_version=metadata.version,
+        created_at=datetime.now(UTC),
+        probabilities=probabilities,
+        top_class=metadata.classes[probabilities.index(confidence)],
+        confidence=confidence,
+        uae_feats=uae_feats,
+        bbsd_feats=bbsd_feats,
+        image_sha256=hashlib.sha256(job.content).hexdigest(),
+        image_bytes=len(job.content),
+        image_width=image.width,
+        image_height=image.height,
+        image_format=image.format,
+        client=job.client,
+        timings_ms={stage: round(value, 3) for stage, value in timings_ms.items()},
+    )
+
+
+def call_record(record: PredictionRecord, route: str) -> ApiCallRecord:
+    """The row of a call that this prediction is all of."""
+    latency_ms = round(sum(record.timings_ms.values()), 3)
+    return ApiCallRecord(
+        call_id=str(uuid7()),
+        request_id=record.request_id,
+        route=route,
+        method="POST",
+        status=200,
+        code="ok",
+        latency_ms=latency_ms,
+        client=record.client,
+        at=record.created_at - timedelta(milliseconds=latency_ms),
+    )
