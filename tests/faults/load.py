@@ -15,6 +15,7 @@ import httpx
 from tests.faults.oracle import Oracle
 
 TIMEOUT_S = 30.0
+PAUSE_S = 0.05
 # A connection that was idle when its process died is found dead by the next request on it.
 AFTERMATH_S = 1.5
 
@@ -57,6 +58,7 @@ class Load:
     broken: list[Broken] = field(default_factory=list)
     windows: list[tuple[float, float]] = field(default_factory=list)
     slowest_s: float = 0.0
+    began_s: float = field(default_factory=time.monotonic)
     stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,6 +83,16 @@ class Load:
             assert time.monotonic() < deadline_s, f"not {more} more answers within {timeout_s} s; {self.refused}"
             time.sleep(0.02)
 
+    def wait_until_calm(self, for_s: float = 2.0, timeout_s: float = 60.0) -> None:
+        """Waits until nothing was refused for some time."""
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            refused = self.refused.total()
+            time.sleep(for_s)
+            if self.refused.total() == refused:
+                return
+            assert time.monotonic() < deadline_s, f"still refusing after {timeout_s} s: {self.refused}"
+
     def send_until_stopped(self, client: int) -> None:
         with httpx.Client(base_url=self.url, trust_env=False, timeout=TIMEOUT_S) as http:
             number = 0
@@ -100,6 +112,7 @@ class Load:
         except (httpx.TransportError, ValueError) as error:
             with self._lock:
                 self.broken.append(Broken(request_id, type(error).__name__, began_s, time.monotonic()))
+            time.sleep(PAUSE_S)  # a service that is starting needs the cores more than its clients do
             return
         with self._lock:
             self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import httpx
-import psutil
 import pytest
 
 from tests.servers import pictures
@@ -34,13 +33,8 @@ def target(bundle_store: BundleStore, tmp_path_factory: pytest.TempPathFactory) 
     running.kill()
 
 
-def family(service: ServiceProcess) -> list[psutil.Process]:
-    parent = psutil.Process(service.pid)
-    return [parent, *parent.children(recursive=True)]
-
-
 def resident_bytes(service: ServiceProcess) -> int:
-    return sum(process.memory_info().rss for process in family(service))
+    return sum(process.memory_info().rss for process in service.family())
 
 
 def answer_of(response: httpx.Response) -> tuple[int, object]:
@@ -73,7 +67,7 @@ def test_corpus_is_large_and_the_same_each_time(files: list[CorpusFile]) -> None
 def test_corpus_gets_right_answers_and_does_no_harm(target: ServiceProcess, files: list[CorpusFile]) -> None:
     with httpx.Client(base_url=target.url, trust_env=False, timeout=60) as http:
         before = answer_of(http.post("/predict", content=pictures.jpeg()))
-        pids = {process.pid for process in family(target)}
+        pids = {process.pid for process in target.family()}
         sizes: list[int] = []
         for _ in range(ROUNDS):
             wrong, statuses = send_all(http, files)
@@ -81,7 +75,7 @@ def test_corpus_gets_right_answers_and_does_no_harm(target: ServiceProcess, file
             assert max(statuses) < 500
             assert answer_of(http.post("/predict", content=pictures.jpeg())) == before
             sizes.append(resident_bytes(target))
-        assert {process.pid for process in family(target)} == pids
+        assert {process.pid for process in target.family()} == pids
         assert http.get("/health_check").is_success
     print(f"{len(files)} files, {ROUNDS} rounds: {dict(statuses)}, resident MiB {[size >> 20 for size in sizes]}")
     assert before[0] == 200
