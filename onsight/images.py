@@ -15,7 +15,7 @@ from PIL import Image
 
 from onsight.errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 
-__all__ = ["ImageLimits", "decode_image", "load_image", "read_image", "resize_image"]
+__all__ = ["ImageLimits", "decode_image", "decode_reduced", "load_image", "read_image", "reduce_image", "resize_image"]
 
 ImageArray = NDArray[np.uint8]
 
@@ -98,6 +98,24 @@ def read_image(content: bytes, width: int, height: int, limits: ImageLimits = DE
     return np.array(_resize(_decode(content, limits), width, height), dtype=np.uint8)
 
 
+def decode_reduced(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode an image file for people to look at: upright RGB, no side over ``max_side`` pixels.
+
+    A JPEG is decoded at the smallest scale that is large enough. Not for networks: reduced pixels differ from those
+    that ``read_image`` gives.
+
+    Raises:
+        ImageError: As ``decode_image``.
+    """
+    return reduce_image(_decode(content, limits, max_side), max_side)
+
+
+def reduce_image(image: Image.Image, max_side: int) -> Image.Image:
+    """The image itself, or a smaller one of its shape whose longer side is ``max_side`` pixels."""
+    size = _fitting(image.size, max_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
 def load_image(path: Path, width: int, height: int, limits: ImageLimits = DEFAULT_LIMITS) -> ImageArray:
     """Read an image file, decode and resize it.
 
@@ -121,12 +139,14 @@ def _read_bytes(path: Path, limits: ImageLimits) -> bytes:
         raise UnreadableImageError(f"the file cannot be read ({error.strerror})") from error
 
 
-def _decode(content: bytes, limits: ImageLimits) -> Image.Image:
+def _decode(content: bytes, limits: ImageLimits, max_side: int | None = None) -> Image.Image:
     image = _open(content, limits)
     width, height = image.size
     if width * height > limits.max_pixels:
         raise _too_many_pixels(f"{width} x {height} pixels", limits)
     try:
+        if max_side is not None:
+            image.draft(None, _fitting(image.size, max_side))
         image.load()
         return _to_rgb(_upright(image))
     except ImageError:
@@ -207,6 +227,14 @@ def _upper_eight_bits(image: Image.Image) -> Image.Image:
 
 def _resize(image: Image.Image, width: int, height: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _fitting(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    longest = max(size)
+    if longest <= max_side:
+        return size
+    width, height = (max(1, round(side * max_side / longest)) for side in size)
+    return width, height
 
 
 def _first_line(error: Exception) -> str:
