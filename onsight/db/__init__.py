@@ -3,6 +3,7 @@
 from onsight.db.desired import DesiredModel, desired_history, newest_desired, record_desired
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
+from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import head_revision, upgrade
 from onsight.db.outbox import Outbox
 from onsight.db.records import (
@@ -32,9 +33,12 @@ __all__ = [
     "RefusedRecordError",
     "ShipReport",
     "desired_history",
+    "find_prediction",
+    "find_unshipped",
     "head_revision",
     "insert_api_calls",
     "insert_predictions",
+    "is_prediction_id",
     "newest_desired",
     "newest_predictions",
     "open_database",
