@@ -29,12 +29,14 @@ class Problem:
     Attributes:
         code: Stable: clients may branch on it.
         shows_detail: Whether the error's own message is for the client; otherwise it is for the log alone.
+        may_pass: Whether the same request may succeed in a moment, as after every 503.
     """
 
     status: int
     code: str
     title: str
     shows_detail: bool = True
+    may_pass: bool = False
 
 
 INTERNAL = Problem(500, "internal_error", "The service failed", shows_detail=False)
@@ -58,6 +60,11 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
     service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
+    service.ExplainRequestError: Problem(422, "invalid_explain", "Not an explanation that can be asked for"),
+    service.ImageNotKeptError: Problem(404, "image_not_kept", "The prediction's image is not in the archive"),
+    service.PredictionIdError: Problem(422, "invalid_prediction_id", "Not the id of a prediction"),
+    service.UnexplainableError: Problem(422, "unexplainable_model", "The model cannot explain its answers"),
+    service.UnknownPredictionError: Problem(404, "unknown_prediction", "There is no such prediction", may_pass=True),
 }
 
 # Leaves of the error trees that no request can bring about; should one appear all the same, it is an internal error.
@@ -118,5 +125,6 @@ def _document(request: Request, problem: Problem, detail: str = "", hint: str = 
         "hint": hint,
         "request_id": getattr(request.state, "request_id", ""),
     }
-    headers = {"Retry-After": _RETRY_AFTER_S} if problem.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    comes_back = problem.may_pass or problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+    headers = {"Retry-After": _RETRY_AFTER_S} if comes_back else {}
     return Response(json.dumps(document), problem.status, headers, media_type="application/problem+json")

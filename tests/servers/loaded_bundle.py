@@ -1,4 +1,4 @@
-"""A bundle whose answers can be explained."""
+"""A loaded bundle whose answers can be explained."""
 
 from __future__ import annotations
 
