@@ -1,6 +1,7 @@
 """The model bundle: the contract between training and serving."""
 
 from onsight.bundle.classifier import OnnxClassifier
+from onsight.bundle.explainer import Explainer
 from onsight.bundle.golden import GoldenImages
 from onsight.bundle.load import Bundle, load_bundle, load_detector_directory, load_network
 from onsight.bundle.metadata import validate_bundle_name
@@ -9,6 +10,7 @@ from onsight.bundle.publish import BundleParts, list_bundles, metadata_key, publ
 __all__ = [
     "Bundle",
     "BundleParts",
+    "Explainer",
     "GoldenImages",
     "OnnxClassifier",
     "list_bundles",

@@ -25,6 +25,7 @@ from onsight.db import (
     PredictionRecord,
     PredictionRow,
     WorkerReport,
+    find_prediction,
     forget_worker,
     head_revision,
     insert_api_calls,
@@ -271,3 +272,11 @@ def test_transaction_after_the_server_was_restarted_works_again(stoppable_postgr
 
     database.check()
     database.close()
+
+
+def test_find_prediction_gives_the_record_that_was_written(database: Database) -> None:
+    records = [prediction(n) for n in range(3)]
+    insert_predictions(database, records)
+
+    assert [find_prediction(database, record.prediction_id) for record in records] == records
+    assert find_prediction(database, str(uuid7())) is None
