@@ -17,5 +17,5 @@ def uuid7() -> uuid.UUID:
     milliseconds, rest_ns = divmod(time.time_ns(), _NS_PER_MS)
     fraction = (rest_ns << 12) // _NS_PER_MS
     # Unique is enough, and a tenth of the time that the kernel's random bytes take; nothing is guarded by an id.
-    rest = random.getrandbits(_RANDOM_BITS)  # noqa: S311
+    rest = random.getrandbits(_RANDOM_BITS)
     return uuid.UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | rest)
