@@ -14,7 +14,7 @@ from onsight.domain import BundleMetadata
 from onsight.errors import BundleError
 from onsight.storage import ArtifactStore
 
-__all__ = ["Bundle", "load_bundle", "load_detector_directory", "load_network"]
+__all__ = ["Bundle", "load_bundle", "load_detector_directory"]
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,6 @@ def load_detector_directory(store: ArtifactStore, name: str, features: str, cach
         BundleError: A file is missing or changed.
     """
     return _verified_files(store, read_metadata(store, name), f"models/{name}_{features}", cache_dir)[0]
-
-
-def load_network(store: ArtifactStore, name: str, cache_dir: Path) -> Path:
-    """The verified ``model.keras`` of a bundle.
-
-    Raises:
-        StorageError: There is no such bundle, or storage cannot be read.
-        BundleError: A file is missing or changed.
-    """
-    folder, _ = _verified_files(store, read_metadata(store, name), f"models/{name}", cache_dir)
-    return folder / "model.keras"
 
 
 def _verified_files(

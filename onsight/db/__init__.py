@@ -5,7 +5,7 @@ from onsight.db.desired import DesiredModel, newest_desired, record_desired, rec
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
-from onsight.db.migrate import head_revision, upgrade
+from onsight.db.migrate import upgrade
 from onsight.db.outbox import Outbox, WhenFull
 from onsight.db.records import (
     ApiCallRecord,
@@ -45,7 +45,6 @@ __all__ = [
     "find_prediction",
     "find_unshipped",
     "forget_worker",
-    "head_revision",
     "insert_api_calls",
     "insert_predictions",
     "is_prediction_id",

@@ -19,7 +19,6 @@ from onsight.bundle import (
     OnnxClassifier,
     load_bundle,
     load_detector_directory,
-    load_network,
     publish_bundle,
     validate_bundle_name,
 )
@@ -250,12 +249,11 @@ def test_load_bundle_whose_checksums_cannot_be_read_is_refused(
         load_bundle(store, _NAME, tmp_path / "cache")
 
 
-def test_load_detector_directory_and_network_are_verified_too(
+def test_load_detector_directory_is_verified_too(
     store: ArtifactStore, central: Path, published: BundleMetadata, tmp_path: Path
 ) -> None:
     folder = load_detector_directory(store, _NAME, "uae", tmp_path / "cache")
     assert sorted(path.name for path in folder.iterdir()) == ["detector.json", "reference.npz"]
-    assert load_network(store, _NAME, tmp_path / "cache").read_bytes() == b"network"
 
     (folder / "detector.json").write_text("{}")
     with pytest.raises(BundleError, match=r"models/plankton-v1_uae/detector.json was changed"):
