@@ -83,7 +83,13 @@ def publish_version(
     version = registry.register(name, run.run_id, uri, tags)
     exported, drift = release.exported, release.drift
     parts = BundleParts(
-        exported.network, exported.graph, exported.golden, drift.uae_detector, drift.bbsd_detector, drift.reference
+        network=exported.network,
+        graph=exported.graph,
+        golden=exported.golden,
+        uae_detector=drift.uae_detector,
+        bbsd_detector=drift.bbsd_detector,
+        reference=drift.reference,
+        class_weights=exported.class_weights,
     )
     try:
         metadata = publish_bundle(store, parts, _metadata(release, version))

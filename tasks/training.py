@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onsight.bundle import GoldenImages
 from onsight.config import AgreementConfig, ModelConfig, TrainConfig
@@ -32,6 +33,7 @@ class ExportedNetwork:
     network: Path
     graph: Path
     golden: GoldenImages
+    class_weights: NDArray[np.float32]
 
 
 @stage("model")
@@ -66,7 +68,7 @@ def export_network(
     Raises:
         ConversionError: They do not agree, or the network cannot be exported.
     """
-    from onsight.training import build_encoder, check_agreement, export_serving_graph
+    from onsight.training import build_encoder, check_agreement, classification_weights, export_serving_graph
 
     folder.mkdir(parents=True, exist_ok=True)
     keras_file, graph = folder / "model.keras", folder / "model.onnx"
@@ -79,4 +81,5 @@ def export_network(
     check_agreement(network, graph, images, agreement)
     golden = images[:_GOLDEN_IMAGES]
     answers = np.asarray(network.predict_on_batch(golden), np.float32)
-    return ExportedNetwork(keras_file, graph, GoldenImages(golden, answers))
+    weights = classification_weights(network, model)
+    return ExportedNetwork(keras_file, graph, GoldenImages(golden, answers), weights)

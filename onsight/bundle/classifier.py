@@ -16,6 +16,7 @@ __all__ = ["OnnxClassifier"]
 
 _INPUT = "image"
 _OUTPUTS = ("probabilities", "uae_features", "bbsd_features", "activation_map")
+_FEATURE_MAPS = "feature_maps"
 _IMAGE_RANK, _CHANNELS = 4, 3
 
 
@@ -26,11 +27,13 @@ class OnnxClassifier:
         input_width: Pixels.
         input_height: Pixels.
         n_classes: C.
+        n_features: F, or None: the graph is of an older release and does not give its feature maps.
     """
 
     def __init__(self, session: ort.InferenceSession, graph_path: Path) -> None:
         self._session = session
         self.input_height, self.input_width, self.n_classes = _checked_shapes(session, graph_path)
+        self.n_features = _feature_count(session, graph_path)
 
     @classmethod
     def load(cls, graph_path: Path, threads: int = 0) -> OnnxClassifier:
@@ -63,10 +66,35 @@ class OnnxClassifier:
         Raises:
             ValueError: Another shape or dtype.
         """
+        self._check_images(images)
+        return ModelOutput(*self._session.run(_OUTPUTS, {_INPUT: images}))
+
+    def run_explained(self, images: NDArray[np.uint8]) -> tuple[ModelOutput, NDArray[np.float32]]:
+        """Answer a batch, with the maps that an explanation of any class is made of.
+
+        Args:
+            images: As for ``run``.
+
+        Returns:
+            The answer, and the feature maps before pooling, float32 [N, h, w, F].
+
+        Raises:
+            BundleError: The graph does not give its feature maps.
+            ValueError: Another shape or dtype.
+        """
+        if self.n_features is None:
+            raise BundleError(
+                "the graph gives no feature maps: it was exported before answers could be explained",
+                hint="train or export the model again to have its answers explained",
+            )
+        self._check_images(images)
+        *output, feature_maps = self._session.run((*_OUTPUTS, _FEATURE_MAPS), {_INPUT: images})
+        return ModelOutput(*output), feature_maps
+
+    def _check_images(self, images: NDArray[np.uint8]) -> None:
         expected = (len(images), self.input_height, self.input_width, 3)
         if images.shape != expected or images.dtype != np.uint8:
             raise ValueError(f"images are uint8 {list(expected)}, not {images.dtype} {list(images.shape)}")
-        return ModelOutput(*self._session.run(_OUTPUTS, {_INPUT: images}))
 
 
 def _checked_shapes(session: ort.InferenceSession, graph_path: Path) -> tuple[int, int, int]:
@@ -82,6 +110,15 @@ def _checked_shapes(session: ort.InferenceSession, graph_path: Path) -> tuple[in
         raise _wrong_graph(graph_path, f"input {kind} {shape}, probabilities {answers}")
     height, width, _, n_classes = (int(str(size)) for size in fixed)
     return height, width, n_classes
+
+
+def _feature_count(session: ort.InferenceSession, graph_path: Path) -> int | None:
+    shape = {node.name: node.shape for node in session.get_outputs()}.get(_FEATURE_MAPS)
+    if shape is None:
+        return None
+    if len(shape) != _IMAGE_RANK or not isinstance(shape[-1], int):
+        raise _wrong_graph(graph_path, f"feature maps {shape}")
+    return shape[-1]
 
 
 def _wrong_graph(graph_path: Path, found: str) -> BundleError:

@@ -7,22 +7,28 @@ from pathlib import Path
 
 from onsight.bundle.checksums import parse_checksums, sha256_of_bytes, verify_file
 from onsight.bundle.classifier import OnnxClassifier
+from onsight.bundle.explainer import Explainer, read_explainer
 from onsight.bundle.golden import GoldenImages, read_golden, replay
 from onsight.bundle.publish import read_metadata
 from onsight.domain import BundleMetadata
 from onsight.errors import BundleError
 from onsight.storage import ArtifactStore
 
-__all__ = ["Bundle", "load_bundle", "load_detector_directory", "load_network"]
+__all__ = ["Bundle", "load_bundle", "load_detector_directory"]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, ready to answer."""
+    """A verified bundle, ready to answer.
+
+    Attributes:
+        explainer: None when the bundle was published without its class weights.
+    """
 
     metadata: BundleMetadata
     classifier: OnnxClassifier
     golden: GoldenImages
+    explainer: Explainer | None = None
 
 
 def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, threads: int = 0) -> Bundle:
@@ -40,12 +46,15 @@ def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, threads: int =
         BundleError: A file is missing or changed, or the golden outputs are not replayed.
     """
     metadata = read_metadata(store, name)
-    folder = _verified_folder(store, metadata, f"models/{name}", cache_dir)
+    folder, files = _verified_files(store, metadata, f"models/{name}", cache_dir)
     classifier = OnnxClassifier.load(folder / "model.onnx", threads)
     _check_fit(metadata, classifier)
     golden = read_golden(folder / "golden.npz")
     replay(classifier, golden, name)
-    return Bundle(metadata, classifier, golden)
+    # A file that the checksums do not name is not part of the bundle.
+    has_explainer = "explain.npz" in files
+    explainer = read_explainer(folder / "explain.npz", classifier, name) if has_explainer else None
+    return Bundle(metadata, classifier, golden, explainer)
 
 
 def load_detector_directory(store: ArtifactStore, name: str, features: str, cache_dir: Path) -> Path:
@@ -55,30 +64,22 @@ def load_detector_directory(store: ArtifactStore, name: str, features: str, cach
         StorageError: There is no such bundle, or storage cannot be read.
         BundleError: A file is missing or changed.
     """
-    return _verified_folder(store, read_metadata(store, name), f"models/{name}_{features}", cache_dir)
+    return _verified_files(store, read_metadata(store, name), f"models/{name}_{features}", cache_dir)[0]
 
 
-def load_network(store: ArtifactStore, name: str, cache_dir: Path) -> Path:
-    """The verified ``model.keras`` of a bundle.
-
-    Raises:
-        StorageError: There is no such bundle, or storage cannot be read.
-        BundleError: A file is missing or changed.
-    """
-    return _verified_folder(store, read_metadata(store, name), f"models/{name}", cache_dir) / "model.keras"
-
-
-def _verified_folder(store: ArtifactStore, metadata: BundleMetadata, prefix: str, cache_dir: Path) -> Path:
-    """A folder of the bundle as local files whose checksums are right."""
+def _verified_files(
+    store: ArtifactStore, metadata: BundleMetadata, prefix: str, cache_dir: Path
+) -> tuple[Path, frozenset[str]]:
+    """A folder of the bundle as local files, and the names of those whose checksums are right."""
     name = metadata.bundle_name
     sums = store.read_bytes(f"models/{name}/SHA256SUMS")
     if sha256_of_bytes(sums) != metadata.sha256:
         raise BundleError(f"the SHA256SUMS of {name} was changed after it was published", hint="publish it again")
     folder = store.fetch_directory(prefix, cache_dir)
-    for key, digest in parse_checksums(sums, name).items():
-        if key.startswith(f"{prefix}/"):
-            verify_file(folder / key.removeprefix(f"{prefix}/"), digest, key)
-    return folder
+    digests = {key: digest for key, digest in parse_checksums(sums, name).items() if key.startswith(f"{prefix}/")}
+    for key, digest in digests.items():
+        verify_file(folder / key.removeprefix(f"{prefix}/"), digest, key)
+    return folder, frozenset(key.removeprefix(f"{prefix}/") for key in digests)
 
 
 def _check_fit(metadata: BundleMetadata, classifier: OnnxClassifier) -> None:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onsight.bundle.checksums import dump_checksums, sha256_of_bytes
+from onsight.bundle.explainer import write_explainer
 from onsight.bundle.golden import GoldenImages, write_golden
 from onsight.bundle.metadata import dump_metadata, is_bundle_name, parse_metadata, validate_bundle_name
 from onsight.domain import BundleMetadata
@@ -28,6 +32,7 @@ class BundleParts:
         uae_detector: Folder of a saved drift detector.
         bbsd_detector: Folder of a saved drift detector.
         reference: Reference data, Parquet.
+        class_weights: float32 [F, C], the kernel of the classification layer; without it answers are not explained.
     """
 
     network: Path
@@ -36,6 +41,7 @@ class BundleParts:
     uae_detector: Path
     bbsd_detector: Path
     reference: Path
+    class_weights: NDArray[np.float32] | None = None
 
 
 def metadata_key(name: str) -> str:
@@ -100,6 +106,8 @@ def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
         shutil.copytree(parts.bbsd_detector, staging / "models" / f"{name}_bbsd")
         shutil.copyfile(parts.reference, reference)
         write_golden(parts.golden, model / "golden.npz")
+        if parts.class_weights is not None:
+            write_explainer(parts.class_weights, model / "explain.npz")
     except FileNotFoundError as error:
         raise BundleError(f"a part of bundle {name} is missing: {error.filename}") from error
     except OSError as error:

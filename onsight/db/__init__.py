@@ -4,7 +4,8 @@ from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, list_api_
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
-from onsight.db.migrate import head_revision, upgrade
+from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
+from onsight.db.migrate import upgrade
 from onsight.db.outbox import Outbox, WhenFull
 from onsight.db.records import (
     ApiCallRecord,
@@ -42,10 +43,12 @@ __all__ = [
     "WorkerReport",
     "WorkerRow",
     "create_api_key",
+    "find_prediction",
+    "find_unshipped",
     "forget_worker",
-    "head_revision",
     "insert_api_calls",
     "insert_predictions",
+    "is_prediction_id",
     "limit_waits",
     "list_api_keys",
     "live_workers",

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from onsight.db.engine import Database, open_database
 from onsight.errors import OnsightError
 
-__all__ = ["head_revision", "upgrade"]
+__all__ = ["upgrade"]
 
 # Any fixed number will do: processes that migrate the same database must ask for the same lock.
 _ADVISORY_LOCK = 0x0_4E51_6874
@@ -42,14 +41,6 @@ def upgrade(target: str | Database) -> None:
     finally:
         if isinstance(target, str):
             database.close()
-
-
-def head_revision() -> str:
-    """The newest revision that the migrations know."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise AssertionError("the package holds no migrations")
-    return str(head)
 
 
 def _migrate(connection: Connection) -> None:

@@ -3,7 +3,7 @@
 from onsight.training.architectures import FEATURES_LAYER, build_classifier
 from onsight.training.augmentation import Augmentation
 from onsight.training.encoder import build_encoder
-from onsight.training.export import AgreementReport, check_agreement, export_serving_graph
+from onsight.training.export import AgreementReport, check_agreement, classification_weights, export_serving_graph
 from onsight.training.predict import predict_probabilities
 from onsight.training.trainer import TrainingJob, TrainOutcome, train_classifier
 
@@ -16,6 +16,7 @@ __all__ = [
     "build_classifier",
     "build_encoder",
     "check_agreement",
+    "classification_weights",
     "export_serving_graph",
     "predict_probabilities",
     "train_classifier",

@@ -17,7 +17,7 @@ from onsight.config import AgreementConfig, ModelConfig
 from onsight.errors import ConversionError
 from onsight.training.architectures import FEATURES_LAYER
 
-__all__ = ["AgreementReport", "check_agreement", "export_serving_graph"]
+__all__ = ["AgreementReport", "check_agreement", "classification_weights", "export_serving_graph"]
 
 _OPSET = 17
 _BATCH_SIZES = (1, 2, 32)
@@ -40,7 +40,7 @@ class AgreementReport:
 
 
 def export_serving_graph(network: keras.Model, encoder: keras.Model, config: ModelConfig, path: Path) -> None:
-    """Write ``model.onnx``: uint8 RGB [N, H, W, 3] to probabilities, UAE and BBSD features and activation map.
+    """Write ``model.onnx``: uint8 RGB [N, H, W, 3] to probabilities, drift features, activation map and feature maps.
 
     The activation map is that of the top class in closed form: the last feature maps weighted by the class's column
     of the classification layer, negative evidence cut off, scaled to 0..1 (Zhou et al., *Learning Deep Features for
@@ -74,6 +74,11 @@ def export_serving_graph(network: keras.Model, encoder: keras.Model, config: Mod
         value.type.tensor_type.shape.dim[0].dim_param = "N"
     onnx.checker.check_model(graph)
     onnx.save(graph, str(path))
+
+
+def classification_weights(network: keras.Model, config: ModelConfig) -> NDArray[np.float32]:
+    """The kernel of the classification layer, float32 [F, C]: with the graph's feature maps it explains any class."""
+    return np.asarray(network.get_layer(config.classification_layer).kernel, np.float32)
 
 
 def check_agreement(
@@ -124,9 +129,8 @@ def _refuse_disagreement(report: AgreementReport, config: AgreementConfig) -> No
 def _serving_function(
     network: keras.Model, encoder: keras.Model, config: ModelConfig
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    head = network.get_layer(config.classification_layer)
     inner = keras.Model(network.inputs, [network.get_layer(FEATURES_LAYER).output, network.output])
-    weights_by_class = np.asarray(head.kernel).T
+    weights_by_class = classification_weights(network, config).T
     side = int(encoder.input_shape[1])
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -138,6 +142,7 @@ def _serving_function(
             "uae_features": tf.identity(encoder(small, training=False), "uae_features"),
             "bbsd_features": tf.identity(probabilities, "bbsd_features"),
             "activation_map": _activation_map(features, probabilities, tf.constant(weights_by_class)),
+            "feature_maps": tf.identity(features, "feature_maps"),
         }
 
     return serve

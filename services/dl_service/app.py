@@ -17,22 +17,26 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 
 import onsight
-from onsight.bundle import Bundle, load_bundle, metadata_key
+from onsight.bundle import Bundle, load_bundle, metadata_key, read_metadata
 from onsight.db import Database, Outbox, OutboxShipper, open_database
 from onsight.errors import OnsightError
+from onsight.image_archive import ImageArchive
 from onsight.place import place_of
 from onsight.storage import ArtifactStore, open_store
-from services.dl_service import routes_models, routes_probes
+from services.dl_service import routes_batch, routes_models, routes_predictions, routes_probes
 from services.dl_service.access import Guard
+from services.dl_service.allocator import keep_freed_memory
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.errors import UnknownModelError
 from services.dl_service.follower import Follower
 from services.dl_service.key_ring import KeyRing
 from services.dl_service.logs import configure_logging
+from services.dl_service.lookups import BundleShelf, PredictionLookup
 from services.dl_service.metrics import Metrics
 from services.dl_service.middleware import RequestObserver
 from services.dl_service.models import DesiredMemory, ModelControl
 from services.dl_service.predict_endpoint import PREDICT_ROUTE, predict_operation
+from services.dl_service.prediction_log import PredictionLog
 from services.dl_service.problems import answer_problem
 from services.dl_service.schemas import PredictResponse, ProblemDocument
 from services.dl_service.settings import ServiceSettings
@@ -55,7 +59,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (routes_models.router, routes_probes.router):
+    for router in (routes_batch.router, routes_models.router, routes_predictions.router, routes_probes.router):
         app.include_router(router)
     for kind in (OnsightError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
@@ -94,6 +98,7 @@ def _end_with_supervisor() -> None:
 
 
 def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
+    keep_freed_memory()
     metrics = Metrics()
     opened.callback(metrics.close)
     database = open_database(settings.predictions_database_url)
@@ -114,8 +119,13 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     opened.callback(shipper.close)
     follower.start()
     opened.callback(follower.close)
-    data_plane = DataPlane(models, outbox, metrics, settings.image_limits, settings.batch_limits)
+    archive = ImageArchive(settings.service_dir / "images", settings.archive_policy)
+    archive.start()
+    opened.callback(archive.close)
+    log = PredictionLog(outbox, archive, metrics)
+    data_plane = DataPlane(models, log, settings.image_limits, settings.batch_limits)
     opened.callback(data_plane.close)
+    shelf = BundleShelf(partial(_load, store, settings), models.bundle)
     return ServiceState(
         settings=settings,
         guard=guard,
@@ -126,6 +136,9 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
         models=models,
         follower=follower,
         data_plane=data_plane,
+        lookup=PredictionLookup(
+            database, outbox.folder, archive, shelf.get, partial(read_metadata, store), settings.image_limits
+        ),
         admission=Admission(settings.max_uploads),
         place=place_of(settings),
     )

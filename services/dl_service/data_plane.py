@@ -8,19 +8,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from onsight.db import ApiCallRecord, Outbox, PredictionRecord
+from onsight.db import PredictionRecord
 from onsight.domain import ModelOutput
 from onsight.errors import OnsightError
 from onsight.images import ImageFile, ImageLimits, read_image_file
 from services.dl_service.batching import Batcher, BatchLimits, Ticket
 from services.dl_service.errors import DeadlineError, NoModelError
-from services.dl_service.metrics import Metrics
+from services.dl_service.explanations import Explanation, check_explain, explain_or_say_why
 from services.dl_service.models import ModelControl, ServedModel
-from services.dl_service.prediction_log import ImageJob, call_record, prediction_record
+from services.dl_service.prediction_log import ImageJob, PredictionLog, prediction_record
 
 __all__ = ["Answer", "DataPlane"]
 
@@ -33,6 +34,7 @@ class Answer:
 
     Attributes:
         probabilities: By class, in the bundle's order.
+        explanation: If one was asked for.
     """
 
     prediction_id: str
@@ -40,6 +42,7 @@ class Answer:
     probabilities: Sequence[float]
     top_class: str
     confidence: float
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,9 @@ class _Decoded:
 class DataPlane:
     """Answers images with the model that is served, and logs each answer before it is given."""
 
-    def __init__(
-        self, models: ModelControl, outbox: Outbox, metrics: Metrics, images: ImageLimits, limits: BatchLimits
-    ) -> None:
+    def __init__(self, models: ModelControl, log: PredictionLog, images: ImageLimits, limits: BatchLimits) -> None:
         self._models = models
-        self._outbox = outbox
-        self._metrics = metrics
+        self._log = log
         self._images = images
         self._batcher = Batcher[_Request, Answer](self._answer_batch, limits)
 
@@ -93,12 +93,17 @@ class DataPlane:
 
         Raises:
             NoModelError: There is no model, or its answer is none.
+            ExplainRequestError: The explanation is of a class that the model does not know.
+            UnexplainableError: The model cannot explain its answers.
             ImageError: The image cannot be used.
             OverloadedError: The queue is full.
             DeadlineError: The answer was not ready in time.
             StorageError: The answer cannot be logged.
         """
-        return await self._batcher.submit(_Request(job, self._models.current))
+        model = self._models.current
+        if job.explain is not None:
+            check_explain(job.explain, model.bundle)
+        return await self._batcher.submit(_Request(job, model))
 
     def close(self) -> None:
         """Waits for the images being worked on; those still queued are dropped."""
@@ -128,7 +133,7 @@ class DataPlane:
     def _answer_model(self, model: ServedModel, decoded: Sequence[_Decoded], taken_s: float) -> _Outcomes:
         started_s = time.perf_counter()
         try:
-            output = _infer(model, decoded)
+            output, feature_maps = _infer(model, decoded)
         except NoModelError as error:
             model.record.note_failures(len(decoded))
             return {one.ticket: error for one in decoded}
@@ -136,33 +141,51 @@ class DataPlane:
         sound = _is_finite(output)
         model.record.note_failures(sound.count(False))
         model.record.note_answers(sound.count(True), inference_ms)
-        self._metrics.count_batch(len(decoded))
+        self._log.note_batch(len(decoded))
         not_finite = NoModelError(f"the model {model.name} answers with numbers that are not finite")
         outcomes: _Outcomes = {one.ticket: not_finite for one in decoded}
         records = _records(decoded, output, taken_s, inference_ms)
         rows = zip(decoded, records, sound, strict=True)
-        return outcomes | self._conclude([(one.ticket, record) for one, record, is_sound in rows if is_sound])
+        outcomes |= self._conclude([(one.ticket, record) for one, record, is_sound in rows if is_sound])
+        for index, one in enumerate(decoded):
+            self._explain(one, outcomes, feature_maps[index] if feature_maps is not None else None)
+        return outcomes
 
     def _conclude(self, answered: Sequence[tuple[_Ticket, PredictionRecord]]) -> _Outcomes:
         """Logs the answers that are still wanted, in one write, then gives them."""
         wanted = [(ticket, record) for ticket, record in answered if ticket.is_wanted]
         try:
-            self._outbox.append(*_lines(wanted))
+            self._log.append([(ticket.job.job, record) for ticket, record in wanted])
         except OnsightError as error:
             return {ticket: error for ticket, _ in answered}
         too_late = DeadlineError("the answer came too late", "try again in a moment")
         outcomes: _Outcomes = {ticket: too_late for ticket, _ in answered}
         for ticket, record in wanted:
-            self._metrics.count_prediction(record)
             outcomes[ticket] = Answer(
                 record.prediction_id, ticket.job.model, record.probabilities, record.top_class, record.confidence
             )
         return outcomes
 
+    def _explain(self, one: _Decoded, outcomes: _Outcomes, feature_maps: NDArray[np.float32] | None) -> None:
+        """Adds the explanation to an answer that is on record; whatever goes wrong here, the answer stays."""
+        job, answer = one.ticket.job.job, outcomes[one.ticket]
+        if job.explain is None or feature_maps is None or isinstance(answer, Exception):
+            return
+        started_s = time.perf_counter()
+        found = explain_or_say_why(
+            job.content, one.model.bundle, feature_maps, job.explain, answer.top_class, self._images
+        )
+        self._log.note_explanation((time.perf_counter() - started_s) * 1000)
+        outcomes[one.ticket] = replace(answer, explanation=found)
 
-def _infer(model: ServedModel, decoded: Sequence[_Decoded]) -> ModelOutput:
+
+def _infer(model: ServedModel, decoded: Sequence[_Decoded]) -> tuple[ModelOutput, NDArray[np.float32] | None]:
+    """The model's answers; with the feature maps, if any of the images is to be explained."""
+    classifier, images = model.bundle.classifier, np.stack([one.image.pixels for one in decoded])
     try:
-        return model.bundle.classifier.run(np.stack([one.image.pixels for one in decoded]))
+        if any(one.ticket.job.job.explain for one in decoded):
+            return classifier.run_explained(images)
+        return classifier.run(images), None
     except Exception as error:
         _LOG.exception("the model %s fails to answer", model.name)
         raise NoModelError(f"the model {model.name} fails to answer") from error
@@ -188,10 +211,3 @@ def _records(
             "inference": inference_ms,
         }
         yield prediction_record(job, one.image, one.model.bundle.metadata, row, timings_ms)
-
-
-def _lines(answered: Sequence[tuple[_Ticket, PredictionRecord]]) -> Iterator[PredictionRecord | ApiCallRecord]:
-    for ticket, record in answered:
-        yield record
-        if route := ticket.job.job.route:
-            yield call_record(record, route)

@@ -7,18 +7,23 @@ from onsight.errors import OnsightError
 __all__ = [
     "BodyTooLargeError",
     "DeadlineError",
+    "ExplainRequestError",
     "ForbiddenError",
+    "ImageNotKeptError",
     "MalformedBodyError",
     "MissingFileError",
     "ModelNameError",
     "NoModelError",
     "NothingToRollBackError",
     "OverloadedError",
+    "PredictionIdError",
     "ReceiveTimeoutError",
     "RolledBackError",
     "ServiceError",
     "UnauthorizedError",
+    "UnexplainableError",
     "UnknownModelError",
+    "UnknownPredictionError",
 ]
 
 
@@ -76,3 +81,23 @@ class UnauthorizedError(ServiceError):
 
 class UnknownModelError(ServiceError):
     """Central storage holds no such model."""
+
+
+class ExplainRequestError(ServiceError):
+    """What should be explained, or how, is not among the choices."""
+
+
+class ImageNotKeptError(ServiceError):
+    """The prediction is known, its image is not in the archive."""
+
+
+class PredictionIdError(ServiceError):
+    """Not the id of a prediction."""
+
+
+class UnexplainableError(ServiceError):
+    """The model's bundle lacks what explanations are made of."""
+
+
+class UnknownPredictionError(ServiceError):
+    """There is no prediction of this id, or none yet."""

@@ -25,6 +25,7 @@ from prometheus_client import (
 from prometheus_client import multiprocess as prometheus_multiprocess
 
 from onsight.db import Outbox, PredictionRecord, ShipReport
+from onsight.image_archive import ArchiveCounts
 from services.dl_service.models import ServedModel
 
 __all__ = ["Metrics"]
@@ -50,6 +51,7 @@ class Metrics:
         self._outbox_age = self._gauge("outbox_oldest_seconds", "Age of the oldest unsent segment", "livemax")
         self._outbox_records = self._counter("outbox_records", "Records by outcome", "outcome")
         self._dropped = 0
+        self._archived = self._gauge("archive_images", "Images by outcome, since the start", "livesum", "outcome")
         self._outbox_failures = self._counter("outbox_failed_shipments", "Shipments the database did not take")
 
     def _make_request_metrics(self) -> None:
@@ -78,9 +80,18 @@ class Metrics:
     def count_prediction(self, record: PredictionRecord) -> None:
         """One prediction, made."""
         for stage, milliseconds in record.timings_ms.items():
-            self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+            self.count_stage(stage, milliseconds)
         self._classes.labels(record.model_name, record.top_class).inc()
         self._confidence.labels(record.model_name).observe(record.confidence)
+
+    def count_stage(self, stage: str, milliseconds: float) -> None:
+        """One stage of a prediction, passed."""
+        self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+
+    def count_archive(self, counts: ArchiveCounts) -> None:
+        """What has become of the images that were to be kept, since the start."""
+        for outcome in ("stored", "dropped", "failed"):
+            self._archived.labels(outcome).set(getattr(counts, outcome))
 
     def count_batch(self, n_images: int) -> None:
         """One batch, inferred."""

@@ -123,6 +123,10 @@ class ModelControl:
         """Of the bundle that takes traffic; empty when there is none."""
         return self._current.name if self._current else ""
 
+    def bundle(self) -> Bundle | None:
+        """The bundle that takes traffic, or None."""
+        return self._current.bundle if self._current else None
+
     def restore(self) -> None:
         """Serves the desired version, if there is one and it loads; the service starts in any case."""
         try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from services.dl_service.data_plane import Answer
+from services.dl_service.explanations import parse_explain
 from services.dl_service.prediction_log import ImageJob
 from services.dl_service.requests import client_of, request_id_of
 from services.dl_service.schemas import PredictResponse, problem_responses
@@ -28,9 +30,16 @@ _PROBLEMS = problem_responses(
         408: "receive_timeout",
         413: "body_too_large, image_too_large",
         415: "unsupported_image",
-        422: "missing_file, unreadable_image",
+        422: "missing_file, unreadable_image, invalid_explain, unexplainable_model",
         503: "no_model, overloaded, deadline_exceeded, storage_failed",
     }
+)
+
+
+_PARAMETERS = (
+    ("explain", {"enum": ["heatmap", "overlay", "both"]}, "which pictures of the evidence to add"),
+    ("explain_class", {"maxLength": 200}, "the class whose evidence is shown; the top class unless given"),
+    ("explain_format", {"enum": ["jpeg", "png"]}, "of the pictures"),
 )
 
 
@@ -43,6 +52,7 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
         service.data_plane.refuse_when_full()
         started_s = time.perf_counter()
         settings = service.settings
+        explain = parse_explain(dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
         content = await read_upload(scope, receive, settings.max_body_bytes, settings.receive_timeout_s)
         job = ImageJob(
             content=content,
@@ -50,6 +60,7 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
             client=client_of(scope),
             receive_ms=(time.perf_counter() - started_s) * 1000,
             route=PREDICT_ROUTE,
+            explain=explain,
         )
         answer = await service.data_plane.predict(job)
         scope["state"]["is_logged"] = True
@@ -62,7 +73,7 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
 def render_answer(answer: Answer) -> dict[str, Any]:
     """A ``PredictResponse``."""
     metadata = answer.model.bundle.metadata
-    return {
+    rendered = {
         "prediction_id": answer.prediction_id,
         "model_name": metadata.model_name,
         "model_version": metadata.version,
@@ -71,6 +82,9 @@ def render_answer(answer: Answer) -> dict[str, Any]:
         "confidence": answer.confidence,
         "message": describe_answer(answer),
     }
+    if answer.explanation is not None:
+        rendered |= vars(answer.explanation)
+    return rendered
 
 
 def describe_answer(answer: Answer) -> str:
@@ -83,6 +97,10 @@ def describe_answer(answer: Answer) -> str:
     return ", ".join(found) or "none of the classes"
 
 
+def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": {"type": "string", **schema}, "description": description}
+
+
 def predict_operation() -> dict[str, Any]:
     """The OpenAPI document's words on ``POST /predict``; its answer refers to the schema ``PredictResponse``."""
     answer = {"schema": {"$ref": f"#/components/schemas/{PredictResponse.__name__}"}}
@@ -91,6 +109,7 @@ def predict_operation() -> dict[str, Any]:
         "summary": "Predict",
         "description": predict.__doc__,
         "operationId": "predict",
+        "parameters": [_parameter(*parameter) for parameter in _PARAMETERS],
         "requestBody": {
             "required": True,
             "description": "An image (JPEG, PNG, BMP, TIFF, WebP, GIF, PPM): as the field `file` of a form, or raw.",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from onsight.db import ApiCallRecord, PredictionRecord, uuid7
+from onsight.db import ApiCallRecord, Outbox, PredictionRecord, uuid7
 from onsight.domain import BundleMetadata
+from onsight.image_archive import ImageArchive
 from onsight.images import ImageFile
+from services.dl_service.explanations import ExplainRequest
+from services.dl_service.metrics import Metrics
 
-__all__ = ["ImageJob", "call_record", "prediction_record"]
+__all__ = ["ImageJob", "PredictionLog", "prediction_record"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class ImageJob:
         receive_ms: How long its bytes took to arrive.
         route: Of the call that this image is all of, which is then logged with its prediction; empty: the caller
             logs its call.
+        explain: The explanation that is asked for, if any.
     """
 
     content: bytes
@@ -29,6 +33,35 @@ class ImageJob:
     client: str
     receive_ms: float
     route: str = ""
+    explain: ExplainRequest | None = None
+
+
+class PredictionLog:
+    """Where answers go before they are given: the outbox, the image archive, the metrics."""
+
+    def __init__(self, outbox: Outbox, archive: ImageArchive, metrics: Metrics) -> None:
+        self._outbox = outbox
+        self._archive = archive
+        self._metrics = metrics
+
+    def append(self, answered: Sequence[tuple[ImageJob, PredictionRecord]]) -> None:
+        """Puts answers on record, in one write; their images are kept as the archive's policy says.
+
+        Raises:
+            StorageError: The outbox does not take them; none is on record.
+        """
+        self._outbox.append(*_lines(answered))
+        for job, record in answered:
+            self._archive.keep(record.image_sha256, job.content)
+            self._metrics.count_prediction(record)
+
+    def note_batch(self, n_images: int) -> None:
+        """One batch, inferred."""
+        self._metrics.count_batch(n_images)
+
+    def note_explanation(self, explain_ms: float) -> None:
+        """One answer, explained."""
+        self._metrics.count_stage("explain", explain_ms)
 
 
 def prediction_record(
@@ -70,7 +103,14 @@ def prediction_record(
     )
 
 
-def call_record(record: PredictionRecord, route: str) -> ApiCallRecord:
+def _lines(answered: Sequence[tuple[ImageJob, PredictionRecord]]) -> Iterator[PredictionRecord | ApiCallRecord]:
+    for job, record in answered:
+        yield record
+        if job.route:
+            yield _call_record(record, job.route)
+
+
+def _call_record(record: PredictionRecord, route: str) -> ApiCallRecord:
     """The row of a call that this prediction is all of."""
     latency_ms = round(sum(record.timings_ms.values()), 3)
     return ApiCallRecord(

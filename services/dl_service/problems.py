@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -17,7 +18,7 @@ from onsight import errors as library
 from onsight.db import RefusedRecordError
 from services.dl_service import errors as service
 
-__all__ = ["NOT_MET_BY_SERVICE", "PROBLEMS", "Problem", "answer_problem", "problem_of"]
+__all__ = ["NOT_MET_BY_SERVICE", "PROBLEMS", "Problem", "answer_problem", "describe_problem", "problem_of"]
 
 _LOG = logging.getLogger(__name__)
 # What an answer of this status carries beside its document.
@@ -34,12 +35,14 @@ class Problem:
     Attributes:
         code: Stable: clients may branch on it.
         shows_detail: Whether the error's own message is for the client; otherwise it is for the log alone.
+        may_pass: Whether the same request may succeed in a moment, as after every 503.
     """
 
     status: int
     code: str
     title: str
     shows_detail: bool = True
+    may_pass: bool = False
 
 
 INTERNAL = Problem(500, "internal_error", "The service failed", shows_detail=False)
@@ -67,6 +70,11 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
     service.UnauthorizedError: Problem(401, "unauthorized", "A valid API key is needed"),
     service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
+    service.ExplainRequestError: Problem(422, "invalid_explain", "Not an explanation that can be asked for"),
+    service.ImageNotKeptError: Problem(404, "image_not_kept", "The prediction's image is not in the archive"),
+    service.PredictionIdError: Problem(422, "invalid_prediction_id", "Not the id of a prediction"),
+    service.UnexplainableError: Problem(422, "unexplainable_model", "The model cannot explain its answers"),
+    service.UnknownPredictionError: Problem(404, "unknown_prediction", "There is no such prediction", may_pass=True),
 }
 
 # Leaves of the error trees that no request can bring about; should one appear all the same, it is an internal error.
@@ -102,10 +110,16 @@ def answer_problem(request: Request, error: Exception) -> Response:
         _LOG.exception("unforeseen error", exc_info=error)
         return _document(request, INTERNAL)
     problem = problem_of(error)
+    return _respond(request, problem, describe_problem(request, error))
+
+
+def describe_problem(request: Request, error: library.OnsightError) -> dict[str, Any]:
+    """An error as a problem document; what is not the client's doing is logged with all it says."""
+    problem = problem_of(error)
     if problem.shows_detail:
-        return _document(request, problem, error.message, error.hint)
+        return _describe(request, problem, error.message, error.hint)
     _LOG.error("%s: %s", problem.code, error, exc_info=error if problem is INTERNAL else None)
-    return _document(request, problem, hint="the service's log says more under this request_id")
+    return _describe(request, problem, hint="the service's log says more under this request_id")
 
 
 def _from_http(request: Request, error: HTTPException) -> Response:
@@ -116,9 +130,12 @@ def _from_http(request: Request, error: HTTPException) -> Response:
     return response
 
 
-def _document(request: Request, problem: Problem, detail: str = "", hint: str = "") -> Response:
-    request.state.code = problem.code
-    document = {
+def _document(request: Request, problem: Problem, detail: str = "") -> Response:
+    return _respond(request, problem, _describe(request, problem, detail))
+
+
+def _describe(request: Request, problem: Problem, detail: str = "", hint: str = "") -> dict[str, Any]:
+    return {
         "type": f"urn:onsight:problem:{problem.code}",
         "title": problem.title,
         "status": problem.status,
@@ -127,5 +144,11 @@ def _document(request: Request, problem: Problem, detail: str = "", hint: str = 
         "hint": hint,
         "request_id": getattr(request.state, "request_id", ""),
     }
-    headers = _HEADERS.get(problem.status)
+
+
+def _respond(request: Request, problem: Problem, document: dict[str, Any]) -> Response:
+    request.state.code = problem.code
+    headers = dict(_HEADERS.get(problem.status, {}))
+    if problem.may_pass:
+        headers["Retry-After"] = "1"
     return Response(json.dumps(document), problem.status, headers, media_type="application/problem+json")

@@ -42,6 +42,7 @@ async def health_check(service: Service) -> ReadinessResponse:
 async def metrics(service: Service) -> Response:
     """Metrics in Prometheus' text format."""
     service.metrics.set_load(in_flight=service.admission.in_flight, queued=service.data_plane.queued)
+    service.metrics.count_archive(service.lookup.image_archive.counts())
     return Response(service.metrics.render(), media_type=service.metrics.content_type)
 
 

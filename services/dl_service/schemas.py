@@ -7,6 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "BatchItem",
+    "BatchResponse",
     "CurrentModelResponse",
     "DesiredVersion",
     "LivenessResponse",
@@ -23,6 +25,18 @@ __all__ = [
 
 class _Schema(BaseModel):
     model_config = ConfigDict(protected_namespaces=(), frozen=True)
+
+
+class ProblemDocument(_Schema):
+    """An error (RFC 9457), as `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="stable; clients may branch on it")
+    detail: str
+    hint: str
+    request_id: str
 
 
 class PredictResponse(_Schema):
@@ -51,6 +65,25 @@ class PredictResponse(_Schema):
     top_class: str
     confidence: float = Field(description="probability of the top class")
     message: str = Field(description="the answer in words")
+    explain_class: str | None = Field(None, description="the class whose evidence the pictures show")
+    raw_hm_img: str | None = Field(None, description="heat map of the evidence, base64")
+    overlaid_img: str | None = Field(None, description="the same laid over the image, base64")
+    why_not: str | None = Field(None, description="empty, or why there is no explanation; the prediction holds")
+
+
+class BatchItem(_Schema):
+    """One image of a batch: an answer or a problem."""
+
+    file_name: str
+    prediction: PredictResponse | None
+    problem: ProblemDocument | None
+
+
+class BatchResponse(_Schema):
+    """The images of a batch, in their order."""
+
+    items: list[BatchItem]
+    n_failed: int
 
 
 class ServedVersion(_Schema):
@@ -132,18 +165,6 @@ class ReadinessResponse(_Schema):
     status: Literal["ready", "healthy"]
     model_name: str
     model_version: int
-
-
-class ProblemDocument(_Schema):
-    """An error (RFC 9457), as `application/problem+json`."""
-
-    type: str
-    title: str
-    status: int
-    code: str = Field(description="stable; clients may branch on it")
-    detail: str
-    hint: str
-    request_id: str
 
 
 def problem_responses(codes_by_status: dict[int, str]) -> dict[int | str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from onsight.db import WhenFull
+from onsight.image_archive import ArchivePolicy
 from onsight.images import ImageLimits
 from onsight.settings import Settings
 from services.dl_service.access import needs_keys
@@ -33,6 +34,8 @@ class ServiceSettings(Settings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     max_body_bytes: int = Field(20 * _MIB, ge=1024, description="of one uploaded image")
+    max_batch_body_bytes: int = Field(100 * _MIB, ge=1024, description="of one form with many images")
+    max_batch_files: int = Field(256, ge=1, description="images in one form")
     max_image_pixels: int = Field(50_000_000, ge=1, description="width times height, read from the header")
     receive_timeout_s: float = Field(30.0, gt=0, description="for a client to send its body")
     request_deadline_s: float = Field(10.0, gt=0, description="from the whole body to the answer")
@@ -50,6 +53,9 @@ class ServiceSettings(Settings):
 
     outbox_max_bytes: int = Field(1024 * _MIB, ge=1, description="of predictions the database has not taken yet")
     outbox_when_full: WhenFull = Field("drop_oldest", description="or refuse: requests, until the database is back")
+    archive_share: float = Field(1.0, ge=0, le=1, description="of the uploaded images that is kept")
+    archive_days: float = Field(30.0, gt=0, description="that an image is kept after it was last uploaded")
+    archive_max_bytes: int = Field(10 * 1024 * _MIB, ge=1, description="of all kept images; the oldest go first")
     outbox_interval_s: float = Field(0.25, gt=0, le=60, description="between two shipments to the database")
     drain_timeout_s: int = Field(15, ge=1, description="for requests in flight when the service is stopped")
 
@@ -74,6 +80,11 @@ class ServiceSettings(Settings):
     def probation_rules(self) -> ProbationRules:
         """What a new version must live up to."""
         return ProbationRules(self.probation_requests, self.probation_max_failed_share, self.probation_max_slowdown)
+
+    @property
+    def archive_policy(self) -> ArchivePolicy:
+        """Which uploaded images are kept."""
+        return ArchivePolicy(self.archive_share, self.archive_days, self.archive_max_bytes)
 
     @property
     def image_limits(self) -> ImageLimits:

@@ -16,6 +16,7 @@ from services.dl_service.access import Guard
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.errors import OverloadedError
 from services.dl_service.follower import Follower
+from services.dl_service.lookups import PredictionLookup
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import ModelControl
 from services.dl_service.settings import ServiceSettings
@@ -59,6 +60,7 @@ class ServiceState:
     models: ModelControl
     follower: Follower
     data_plane: DataPlane
+    lookup: PredictionLookup
     admission: Admission
     place: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
@@ -15,12 +16,25 @@ from services.dl_service.errors import BodyTooLargeError, MalformedBodyError, Mi
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["extract_file", "read_body", "read_upload"]
+__all__ = ["UploadedFile", "extract_file", "extract_files", "read_body", "read_upload", "read_uploads"]
 
-_FIELD = b"file"
+_FIELDS = (b"file", b"files")
+_LONGEST_FILENAME = 200
 _HINT = "send the image as multipart field 'file' (curl -F file=@image.jpg), or as the raw body"
 # Boundaries, part headers and small extra fields around the image.
 _MULTIPART_OVERHEAD_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """One file of a form.
+
+    Attributes:
+        name: As the client called it; shown back to it, never used as a path.
+    """
+
+    name: str
+    content: bytes
 
 
 async def read_upload(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
@@ -56,7 +70,17 @@ def extract_file(body: bytes, boundary: bytes) -> bytes:
         MalformedBodyError: The body is not multipart, or ends too early.
         MissingFileError: No part has that name.
     """
-    reader = _FileReader()
+    return extract_files(body, boundary, most=1)[0].content
+
+
+def extract_files(body: bytes, boundary: bytes, most: int) -> list[UploadedFile]:
+    """The parts named ``file`` or ``files`` of a complete multipart body, in their order; at most the first ``most``.
+
+    Raises:
+        MalformedBodyError: The body is not multipart, or ends too early.
+        MissingFileError: There is none.
+    """
+    reader = _FileReader(most)
     try:
         parser = MultipartParser(boundary, reader.callbacks())
         parser.write(body)
@@ -65,20 +89,21 @@ def extract_file(body: bytes, boundary: bytes) -> bytes:
         raise MalformedBodyError(f"the multipart body cannot be parsed: {error}", _HINT) from error
     if not reader.is_complete:
         raise MalformedBodyError("the multipart body ends before its last boundary", _HINT)
-    if reader.content is None:
+    if not reader.files:
         raise MissingFileError("the form has no field 'file'", _HINT)
-    return reader.content
+    return reader.files
 
 
 class _FileReader:
-    """Collects the part named ``file`` and passes over the others."""
+    """Collects the parts that hold files and passes over the others."""
 
-    def __init__(self) -> None:
-        self.content: bytes | None = None
+    def __init__(self, most: int) -> None:
+        self.files: list[UploadedFile] = []
         self.is_complete = False
+        self._most = most
         self._header_name = b""
         self._header_value = b""
-        self._is_wanted = False
+        self._filename: str | None = None
         self._pieces: list[bytes] = []
 
     def callbacks(self) -> MultipartCallbacks:
@@ -93,7 +118,7 @@ class _FileReader:
         }
 
     def _begin(self) -> None:
-        self._is_wanted = False
+        self._filename = None
         self._pieces = []
 
     def _take_name(self, data: bytes, start: int, end: int) -> None:
@@ -105,19 +130,46 @@ class _FileReader:
     def _end_header(self) -> None:
         if self._header_name.lower() == b"content-disposition":
             _, options = parse_options_header(self._header_value)
-            self._is_wanted = self.content is None and options.get(b"name") == _FIELD
+            if options.get(b"name") in _FIELDS and len(self.files) < self._most:
+                self._filename = options.get(b"filename", b"").decode("utf-8", "replace")[:_LONGEST_FILENAME]
         self._header_name = self._header_value = b""
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
-        if self._is_wanted:
+        if self._filename is not None:
             self._pieces.append(data[start:end])
 
     def _end_part(self) -> None:
-        if self._is_wanted:
-            self.content = b"".join(self._pieces)
+        if self._filename is not None:
+            self.files.append(UploadedFile(self._filename, b"".join(self._pieces)))
 
     def _end(self) -> None:
         self.is_complete = True
+
+
+async def read_uploads(
+    scope: Scope, receive: Receive, max_bytes: int, timeout_s: float, max_files: int
+) -> list[UploadedFile]:
+    """The files of a form; more than ``max_files`` of them are refused.
+
+    Raises:
+        BodyTooLargeError: As soon as the body is known to be larger than ``max_bytes``, or to hold too many files.
+        ReceiveTimeoutError: The client took longer than ``timeout_s``.
+        MalformedBodyError: No multipart body, or one that cannot be parsed.
+        MissingFileError: No file.
+    """
+    headers = dict(scope["headers"])
+    kind, options = parse_options_header(headers.get(b"content-type", b""))
+    if kind != b"multipart/form-data":
+        raise MalformedBodyError("the body is no multipart form", "send each image as a field 'file' of one form")
+    try:
+        async with asyncio.timeout(timeout_s):
+            body = await read_body(headers.get(b"content-length", b""), receive, max_bytes)
+    except TimeoutError as error:
+        raise ReceiveTimeoutError(f"the body did not arrive within {timeout_s:g} s") from error
+    files = extract_files(body, options.get(b"boundary", b""), max_files + 1)
+    if len(files) > max_files:
+        raise BodyTooLargeError(f"a batch may have at most {max_files} files", "send it in parts")
+    return files
 
 
 async def read_body(declared: bytes, receive: Receive, room: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,24 +15,25 @@ _WIDTH = 1500
 _LAYERS = 60
 
 
-def write_wrong_shape(path: Path, seed: int) -> None:
+def write_wrong_shape(path: Path, seed: int) -> np.ndarray[Any, Any]:
     """The small graph, with one class more than its metadata will say."""
-    write_small_graph(path, seed)
+    dense = write_small_graph(path, seed)
+    wider = np.concatenate([dense, dense[:, :1]], axis=1)
     model = onnx.load(str(path))
     for constant in model.graph.initializer:
-        if constant.name == "dense":
-            dense = numpy_helper.to_array(constant)
-            wider = np.concatenate([dense, dense[:, :1]], axis=1)
-            constant.CopyFrom(numpy_helper.from_array(wider, "dense"))
+        if constant.name in ("dense", "by_class"):
+            changed = wider if constant.name == "dense" else np.ascontiguousarray(wider.T)
+            constant.CopyFrom(numpy_helper.from_array(changed, constant.name))
     for output in model.graph.output:
         if output.name in ("probabilities", "bbsd_features"):
             output.type.tensor_type.shape.dim[1].dim_value = len(CLASSES) + 1
     onnx.save(model, str(path))
+    return wider
 
 
-def write_slow(path: Path, seed: int) -> None:
+def write_slow(path: Path, seed: int) -> np.ndarray[Any, Any]:
     """The small graph, with a long chain of large matrix products that changes its answer by nearly nothing."""
-    write_small_graph(path, seed)
+    class_weights = write_small_graph(path, seed)
     model = onnx.load(str(path))
     graph = model.graph
     channels = next(numpy_helper.to_array(one).shape[0] for one in graph.initializer if one.name == "dense")
@@ -52,3 +54,4 @@ def write_slow(path: Path, seed: int) -> None:
         graph.node.insert(place + offset, node)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+    return class_weights

@@ -17,6 +17,10 @@ UAE_DIMS = 8
 _CHANNELS = 8
 
 
+# Writes the graph of a seed, and gives the class weights that go with it.
+GraphWriter = Callable[[Path, int], np.ndarray[Any, Any]]
+
+
 @dataclass(frozen=True)
 class BundleStore:
     """A central storage folder.
@@ -53,8 +57,8 @@ def bundle_store(tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
     return BundleStore(str(root), *names, CLASSES, UAE_DIMS)
 
 
-def write_small_graph(path: Path, seed: int) -> None:
-    """A serving graph with one convolution: uint8 [N, 32, 32, 3] in, the four outputs out."""
+def write_small_graph(path: Path, seed: int, *, with_feature_maps: bool = True) -> np.ndarray[Any, Any]:
+    """A serving graph with one convolution: uint8 [N, 32, 32, 3] in, the five outputs out; gives its class weights."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -64,9 +68,11 @@ def write_small_graph(path: Path, seed: int) -> None:
         "dense": draw.normal(0, 3, (_CHANNELS, len(CLASSES))),
         "encoder": draw.normal(0, 1, (_CHANNELS, UAE_DIMS)),
         "scale": np.array(1 / 255),
+        "least": np.array(1e-12),
     }
+    constants["by_class"] = constants["dense"].T
     initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
-    for name, axes in (("channels", [1]), ("places", [2, 3])):
+    for name, axes in (("class_axes", [1, 3]), ("last", [3]), ("grid", [1, 2]), ("places", [2, 3])):
         initializers.append(numpy_helper.from_array(np.array(axes, dtype=np.int64), name))
     nodes = [
         helper.make_node("Cast", ["image"], ["cast"], to=TensorProto.FLOAT),
@@ -79,7 +85,8 @@ def write_small_graph(path: Path, seed: int) -> None:
         helper.make_node("Softmax", ["logits"], ["probabilities"]),
         helper.make_node("Identity", ["probabilities"], ["bbsd_features"]),
         helper.make_node("MatMul", ["pooled", "encoder"], ["uae_features"]),
-        helper.make_node("ReduceMean", ["maps", "channels"], ["activation_map"], keepdims=0),
+        helper.make_node("Transpose", ["maps"], ["feature_maps"], perm=[0, 2, 3, 1]),
+        *_activation_map_nodes(),
     ]
     outputs = {
         "probabilities": ["N", len(CLASSES)],
@@ -87,6 +94,8 @@ def write_small_graph(path: Path, seed: int) -> None:
         "bbsd_features": ["N", len(CLASSES)],
         "activation_map": ["N", None, None],
     }
+    if with_feature_maps:
+        outputs["feature_maps"] = ["N", None, None, _CHANNELS]
     graph = helper.make_graph(
         nodes,
         "small",
@@ -97,10 +106,28 @@ def write_small_graph(path: Path, seed: int) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+    return np.asarray(constants["dense"], dtype=np.float32)
+
+
+def _activation_map_nodes() -> list[Any]:
+    """The top class's weighted sum of the feature maps, cut at 0 and scaled to 1."""
+    from onnx import helper
+
+    return [
+        helper.make_node("ArgMax", ["probabilities"], ["top"], axis=1, keepdims=0),
+        helper.make_node("Gather", ["by_class", "top"], ["top_weights"]),
+        helper.make_node("Unsqueeze", ["top_weights", "class_axes"], ["top_columns"]),
+        helper.make_node("MatMul", ["feature_maps", "top_columns"], ["sums"]),
+        helper.make_node("Squeeze", ["sums", "last"], ["signed"]),
+        helper.make_node("Relu", ["signed"], ["evidence"]),
+        helper.make_node("ReduceMax", ["evidence", "grid"], ["strongest"], keepdims=1),
+        helper.make_node("Max", ["strongest", "least"], ["divisor"]),
+        helper.make_node("Div", ["evidence", "divisor"], ["activation_map"]),
+    ]
 
 
 def publish_small(
-    root: Path, version: int, parts_dir: Path, write_graph: Callable[[Path, int], None] = write_small_graph
+    root: Path, version: int, parts_dir: Path, write_graph: GraphWriter = write_small_graph
 ) -> str:
     """Publishes a version whose graph is written by ``write_graph``, and gives the bundle's name."""
     from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier, publish_bundle
@@ -109,7 +136,7 @@ def publish_small(
     from onsight.storage import open_store
 
     graph = parts_dir / "model.onnx"
-    write_graph(graph, version)
+    class_weights = write_graph(graph, version)
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
     probabilities = OnnxClassifier.load(graph, threads=1).run(images).probabilities
     # The service reads neither the trained network nor the detectors: stand-ins will do.
@@ -125,6 +152,7 @@ def publish_small(
         uae_detector=parts_dir / "uae",
         bbsd_detector=parts_dir / "bbsd",
         reference=parts_dir / "reference.parquet",
+        class_weights=class_weights,
     )
     metadata = BundleMetadata(
         model_name="cells",

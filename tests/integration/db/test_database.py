@@ -25,8 +25,8 @@ from onsight.db import (
     PredictionRecord,
     PredictionRow,
     WorkerReport,
+    find_prediction,
     forget_worker,
-    head_revision,
     insert_api_calls,
     insert_predictions,
     live_workers,
@@ -93,7 +93,7 @@ def test_upgrade_from_empty_makes_what_the_tables_say(empty_url: str) -> None:
         indices = {index["name"] for index in inspect(connection).get_indexes("predictions")}
     database.close()
     assert difference == []
-    assert revision == head_revision()
+    assert revision == "0003"
     assert indices == {"ix_predictions_created_at", "ix_predictions_version_newest"}
 
 
@@ -271,3 +271,11 @@ def test_transaction_after_the_server_was_restarted_works_again(stoppable_postgr
 
     database.check()
     database.close()
+
+
+def test_find_prediction_gives_the_record_that_was_written(database: Database) -> None:
+    records = [prediction(n) for n in range(3)]
+    insert_predictions(database, records)
+
+    assert [find_prediction(database, record.prediction_id) for record in records] == records
+    assert find_prediction(database, str(uuid7())) is None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import io
 import socket
 import uuid
 from collections.abc import Callable
@@ -207,3 +209,56 @@ def test_deadline_is_answered_as_such(bundle_store: BundleStore, make_service: C
     answer = httpx.post(f"{service.url}/predict", content=pictures.jpeg(width=3000, height=2000), trust_env=False)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(("explain", "raw", "overlaid"), [("heatmap", 1, 0), ("overlay", 0, 1), ("both", 1, 1)])
+def test_predict_explains_when_asked(http: httpx.Client, explain: str, raw: int, overlaid: int) -> None:
+    answer = http.post(f"/predict?explain={explain}&explain_format=png", content=pictures.jpeg(width=50, height=40))
+
+    found = answer.json()
+    assert answer.status_code == 200, answer.text
+    assert (found["raw_hm_img"] is not None, found["overlaid_img"] is not None) == (raw, overlaid)
+    assert (found["explain_class"], found["why_not"]) == (found["top_class"], "")
+    for name in ("raw_hm_img", "overlaid_img"):
+        if found[name]:
+            assert Image.open(io.BytesIO(base64.b64decode(found[name]))).size == (50, 40)
+
+
+@pytest.mark.parametrize("query", ["explain=all", "explain=both&explain_class=none", "explain_class=x"])
+def test_predict_with_a_wrong_explanation_is_refused(http: httpx.Client, query: str) -> None:
+    answer = http.post(f"/predict?{query}", content=pictures.jpeg())
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_explain")
+
+
+def test_predict_batch_answers_each_and_names_the_bad_ones(http: httpx.Client) -> None:
+    files = [("file", (f"{n}.jpg", pictures.jpeg(n))) for n in range(5)]
+    files.insert(2, ("file", ("notes.jpg", b"no image")))
+
+    answer = http.post("/predict/batch", files=files)
+
+    items = answer.json()["items"]
+    assert answer.json()["n_failed"] == 1
+    assert [item["file_name"] for item in items] == [name for _, (name, _) in files]
+    assert items[2]["problem"]["code"] == "unreadable_image"
+    for n, item in enumerate(item for item in items if item["problem"] is None):
+        alone = http.post("/predict", content=pictures.jpeg(n)).json()
+        assert item["prediction"]["prediction"] == pytest.approx(alone["prediction"], abs=1e-6)
+
+
+def test_predict_batch_of_no_form_is_refused(http: httpx.Client) -> None:
+    answer = http.post("/predict/batch", content=pictures.jpeg())
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+
+
+def test_prediction_can_be_looked_up_with_its_image_and_evidence(http: httpx.Client) -> None:
+    content = pictures.jpeg(3, width=64, height=48)
+    given = http.post("/predict", content=content).json()
+    url = f"/predictions/{given['prediction_id']}"
+
+    assert http.get(url).json()["prediction"] == given["prediction"]
+    image, heat_map = http.get(f"{url}/image"), http.get(f"{url}/heatmap?kind=overlay")
+    assert (image.content, image.headers["content-type"]) == (content, "image/jpeg")
+    assert Image.open(io.BytesIO(heat_map.content)).size == (64, 48)
+    assert http.get("/predictions/019a8f2e-6c1b-7a40-8d2f-3b9e6f1c2d47").status_code == 404

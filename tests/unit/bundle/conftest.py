@@ -23,7 +23,7 @@ def make_parts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Bund
     def make(seed: int) -> BundleParts:
         folder = tmp_path_factory.mktemp("parts")
         graph = folder / "trained.onnx"
-        write_small_graph(graph, seed)
+        class_weights = write_small_graph(graph, seed)
         images = np.random.default_rng(seed).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
         for name in ("uae", "bbsd"):
             (folder / name).mkdir()
@@ -39,6 +39,7 @@ def make_parts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Bund
             uae_detector=folder / "uae",
             bbsd_detector=folder / "bbsd",
             reference=folder / "reference.parquet",
+            class_weights=class_weights,
         )
 
     return make

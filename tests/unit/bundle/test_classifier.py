@@ -28,6 +28,7 @@ def write_graph(path: Path, inputs: dict[str, tuple[int, list[object]]], outputs
 
 
 _IMAGE = {"image": (TensorProto.UINT8, ["N", 32, 32, 3])}
+_MAPS = "feature_maps"
 _OUTPUTS = ["probabilities", "uae_features", "bbsd_features", "activation_map"]
 
 
@@ -35,6 +36,7 @@ _OUTPUTS = ["probabilities", "uae_features", "bbsd_features", "activation_map"]
     ("inputs", "outputs", "found"),
     [
         (_IMAGE, _OUTPUTS[:3], "outputs"),
+        (_IMAGE, [*_OUTPUTS, _MAPS], "feature maps"),
         ({"picture": _IMAGE["image"]}, _OUTPUTS, "inputs"),
         ({**_IMAGE, "mask": _IMAGE["image"]}, _OUTPUTS, "inputs"),
         ({"image": (TensorProto.FLOAT, ["N", 32, 32, 3])}, _OUTPUTS, "tensor"),
@@ -43,7 +45,17 @@ _OUTPUTS = ["probabilities", "uae_features", "bbsd_features", "activation_map"]
         ({"image": (TensorProto.UINT8, ["N", 3, 32, 32])}, _OUTPUTS, r"3, 32, 32"),
         ({"image": (TensorProto.UINT8, ["N", 32, 32])}, _OUTPUTS, r"32, 32\]"),
     ],
-    ids=["output missing", "input name", "second input", "float", "fixed batch", "free size", "NCHW", "grey"],
+    ids=[
+        "output missing",
+        "feature maps",
+        "input name",
+        "second input",
+        "float",
+        "fixed batch",
+        "free size",
+        "NCHW",
+        "grey",
+    ],
 )
 def test_load_refuses_a_graph_of_another_kind(
     tmp_path: Path, inputs: dict[str, tuple[int, list[object]]], outputs: list[str], found: str
@@ -59,6 +71,33 @@ def test_load_refuses_a_graph_of_another_kind(
 def test_load_of_a_missing_file_is_a_bundle_error(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="cannot be loaded"):
         OnnxClassifier.load(tmp_path / "model.onnx")
+
+
+def test_run_explained_gives_the_same_answer_and_the_maps_of_each_feature(tmp_path: Path) -> None:
+    write_small_graph(tmp_path / "model.onnx", seed=1)
+    classifier = OnnxClassifier.load(tmp_path / "model.onnx", threads=1)
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+
+    output, feature_maps = classifier.run_explained(images)
+
+    assert classifier.n_features == 8
+    assert feature_maps.shape == (5, 15, 15, 8)
+    assert feature_maps.dtype == np.float32
+    for name, value in vars(classifier.run(images)).items():
+        np.testing.assert_array_equal(getattr(output, name), value)
+    with pytest.raises(ValueError, match="images are uint8"):
+        classifier.run_explained(images[:, :16])
+
+
+def test_run_explained_of_an_older_graph_says_what_to_do(tmp_path: Path) -> None:
+    write_small_graph(tmp_path / "model.onnx", seed=1, with_feature_maps=False)
+    classifier = OnnxClassifier.load(tmp_path / "model.onnx", threads=1)
+
+    assert classifier.n_features is None
+    with pytest.raises(BundleError, match="gives no feature maps") as caught:
+        classifier.run_explained(np.zeros((1, 32, 32, 3), np.uint8))
+
+    assert "export the model again" in caught.value.hint
 
 
 def test_a_row_does_not_depend_on_its_batch(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from onsight.bundle import (
     OnnxClassifier,
     load_bundle,
     load_detector_directory,
-    load_network,
     publish_bundle,
     validate_bundle_name,
 )
@@ -56,7 +56,48 @@ def test_load_bundle_gives_a_classifier_that_answers(
     np.testing.assert_array_equal(bundle.golden.images, parts.golden.images)
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "model.keras", "golden.npz"])
+def test_load_bundle_gives_the_class_weights(
+    store: ArtifactStore, parts: BundleParts, published: BundleMetadata, tmp_path: Path
+) -> None:
+    explainer = load_bundle(store, _NAME, tmp_path / "cache", threads=1).explainer
+
+    assert explainer is not None
+    assert parts.class_weights is not None
+    np.testing.assert_array_equal(explainer.class_weights, parts.class_weights)
+
+
+def test_load_bundle_without_class_weights_has_no_explainer_whatever_lies_beside_it(
+    store: ArtifactStore, central: Path, parts: BundleParts, metadata: BundleMetadata, tmp_path: Path
+) -> None:
+    publish_bundle(store, replace(parts, class_weights=None), metadata)
+    np.savez(central / "models" / _NAME / "explain.npz", class_weights=np.ones((8, 3), np.float32))
+
+    assert load_bundle(store, _NAME, tmp_path / "cache", threads=1).explainer is None
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [np.ones((7, 3), np.float32), np.ones((8, 4), np.float32), np.ones((3, 8), np.float32)],
+    ids=["features", "classes", "transposed"],
+)
+def test_load_bundle_whose_class_weights_do_not_fit_its_graph_is_refused(
+    store: ArtifactStore, parts: BundleParts, metadata: BundleMetadata, tmp_path: Path, weights: np.ndarray[Any, Any]
+) -> None:
+    publish_bundle(store, replace(parts, class_weights=weights), metadata)
+
+    with pytest.raises(BundleError, match=r"the class weights of plankton-v1 .* classes \[8, 3\]"):
+        load_bundle(store, _NAME, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("weights", [np.ones(8, np.float32), np.full((8, 3), np.nan)], ids=["vector", "no number"])
+def test_publish_bundle_of_class_weights_that_are_none_is_refused(
+    store: ArtifactStore, parts: BundleParts, metadata: BundleMetadata, weights: np.ndarray[Any, Any]
+) -> None:
+    with pytest.raises(BundleError, match="class weights are a finite"):
+        publish_bundle(store, replace(parts, class_weights=weights), metadata)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.keras", "golden.npz", "explain.npz"])
 def test_load_bundle_when_a_file_was_changed_names_it(
     store: ArtifactStore, central: Path, published: BundleMetadata, tmp_path: Path, file: str
 ) -> None:
@@ -69,7 +110,7 @@ def test_load_bundle_when_a_file_was_changed_names_it(
         load_bundle(store, _NAME, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("file", ["model.onnx", "model.keras", "golden.npz"])
+@pytest.mark.parametrize("file", ["model.onnx", "model.keras", "golden.npz", "explain.npz"])
 def test_load_bundle_when_a_file_is_missing_names_it(
     store: ArtifactStore, central: Path, published: BundleMetadata, tmp_path: Path, file: str
 ) -> None:
@@ -208,12 +249,11 @@ def test_load_bundle_whose_checksums_cannot_be_read_is_refused(
         load_bundle(store, _NAME, tmp_path / "cache")
 
 
-def test_load_detector_directory_and_network_are_verified_too(
+def test_load_detector_directory_is_verified_too(
     store: ArtifactStore, central: Path, published: BundleMetadata, tmp_path: Path
 ) -> None:
     folder = load_detector_directory(store, _NAME, "uae", tmp_path / "cache")
     assert sorted(path.name for path in folder.iterdir()) == ["detector.json", "reference.npz"]
-    assert load_network(store, _NAME, tmp_path / "cache").read_bytes() == b"network"
 
     (folder / "detector.json").write_text("{}")
     with pytest.raises(BundleError, match=r"models/plankton-v1_uae/detector.json was changed"):

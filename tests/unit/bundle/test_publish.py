@@ -19,6 +19,7 @@ from onsight.storage import ArtifactStore, open_store
 _LAYOUT = [
     "models/plankton-v1.yaml",
     "models/plankton-v1/SHA256SUMS",
+    "models/plankton-v1/explain.npz",
     "models/plankton-v1/golden.npz",
     "models/plankton-v1/model.keras",
     "models/plankton-v1/model.onnx",

@@ -76,6 +76,8 @@ def test_graph_has_the_contracts_names_types_and_shapes(exported: Exported) -> N
     assert exported.output.uae_features.shape == (n, DIMS)
     assert exported.output.bbsd_features.shape == (n, 3)
     assert exported.output.activation_map.shape == (n, 5, 6)
+    assert classifier.n_features == 128
+    assert classifier.run_explained(exported.images)[1].shape == (n, 5, 6, 128)
     assert {value.dtype for value in vars(exported.output).values()} == {np.dtype(np.float32)}
 
 

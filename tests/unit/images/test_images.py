@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from onsight.errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from onsight.images import ImageLimits, decode_image, load_image, read_image, resize_image
+from onsight.images import (
+    ImageLimits,
+    decode_image,
+    decode_reduced,
+    load_image,
+    read_image,
+    reduce_image,
+    resize_image,
+)
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
 GREY = RGB[..., 0]
@@ -291,3 +299,40 @@ def test_load_of_a_long_file_reads_no_more_than_the_limit(tmp_path: Path) -> Non
     long.write_bytes(bytes(1000))
     with pytest.raises(ImageTooLargeError, match=r"long\.bmp: the file is larger than the 10 bytes"):
         load_image(long, 8, 8, ImageLimits(max_bytes=10))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((90, 60), (90, 60)),
+        ((100, 100), (100, 100)),
+        ((400, 300), (100, 75)),
+        ((3, 900), (1, 100)),
+        ((1000, 1), (100, 1)),
+    ],
+    ids=str,
+)
+def test_decode_reduced_keeps_the_shape_within_the_bound(
+    kind: str, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    content = encode(Image.linear_gradient("L").resize(size).convert("RGB"), kind)
+
+    found = decode_reduced(content, 100)
+
+    assert (found.mode, found.size) == ("RGB", expected)
+    whole = reduce_image(Image.fromarray(decode_image(content)), 100)
+    assert whole.size == expected
+    assert np.abs(np.asarray(found).astype(int) - np.asarray(whole)).mean() < 4
+
+
+def test_decode_reduced_is_upright_and_within_its_limits() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(Image.new("RGB", (400, 200)), "JPEG", exif=exif)
+
+    assert decode_reduced(content, 100).size == (50, 100)
+    with pytest.raises(ImageTooLargeError):
+        decode_reduced(content, 100, ImageLimits(max_pixels=400 * 200 - 1))
+    with pytest.raises(UnreadableImageError):
+        decode_reduced(content[:300], 100)

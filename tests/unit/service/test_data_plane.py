@@ -18,13 +18,14 @@ from onsight.db import Database, Outbox, open_database, record_desired, upgrade
 from onsight.db.outbox import read_segment
 from onsight.domain import ModelOutput
 from onsight.errors import StorageError, UnreadableImageError
+from onsight.image_archive import ArchivePolicy, ImageArchive
 from onsight.images import ImageLimits
 from services.dl_service.batching import BatchLimits
 from services.dl_service.data_plane import Answer, DataPlane
 from services.dl_service.errors import DeadlineError, NoModelError, OverloadedError
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import DesiredMemory, ModelControl
-from services.dl_service.prediction_log import ImageJob
+from services.dl_service.prediction_log import ImageJob, PredictionLog
 from services.dl_service.probation import ProbationRules
 from tests.servers import pictures
 
@@ -79,7 +80,8 @@ def make_plane(database: Database, tmp_path: Path) -> Iterator[Callable[..., tup
             models.restore()
         outbox = Outbox(tmp_path / "outbox", outbox_bytes)
         limits = BatchLimits(threads=1, queue_size=queue_size, max_batch=max_batch, deadline_s=deadline_s)
-        plane = DataPlane(models, outbox, Metrics(), ImageLimits(), limits)
+        archive = ImageArchive(tmp_path / "images", ArchivePolicy())
+        plane = DataPlane(models, PredictionLog(outbox, archive, Metrics()), ImageLimits(), limits)
         closers.extend([plane.close, outbox.close])
         return plane, outbox
 
@@ -102,6 +104,7 @@ def test_predict_answers_and_logs_the_same(make_plane: Callable[..., tuple[DataP
     assert (record.model_name, record.model_version, record.request_id) == ("colours", 4, "r-1")
     assert (record.image_width, record.image_height, record.image_bytes) == (90, 60, len(content))
     assert set(record.timings_ms) == {"receive", "queue", "decode", "inference"}
+    assert answer.explanation is None
 
 
 def test_predict_gives_the_network_its_input_size(make_plane: Callable[..., tuple[DataPlane, Outbox]]) -> None:

@@ -1,0 +1,25 @@
+"""The one decode and the one resize of the platform."""
+
+from onsight.images.files import ImageLimits
+from onsight.images.reading import (
+    ImageFile,
+    decode_image,
+    decode_reduced,
+    load_image,
+    read_image,
+    read_image_file,
+    reduce_image,
+    resize_image,
+)
+
+__all__ = [
+    "ImageFile",
+    "ImageLimits",
+    "decode_image",
+    "decode_reduced",
+    "load_image",
+    "read_image",
+    "read_image_file",
+    "reduce_image",
+    "resize_image",
+]

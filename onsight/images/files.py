@@ -1,0 +1,80 @@
+"""Image files before any pixel is decoded: what they may be, and opening their header."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from PIL import Image
+
+from onsight.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
+
+__all__ = ["DEFAULT_LIMITS", "ImageLimits", "open_header"]
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What an image may be before it is decoded.
+
+    Attributes:
+        max_bytes: Of the file.
+        max_pixels: Width times height, as the header says.
+        formats: Pillow's names of the formats that are read; no other decoder ever sees the bytes.
+    """
+
+    max_bytes: int = 20 * 1024 * 1024
+    max_pixels: int = 50_000_000
+    formats: tuple[str, ...] = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def open_header(content: bytes, limits: ImageLimits) -> Image.Image:
+    """Read the header alone.
+
+    Raises:
+        UnreadableImageError: The bytes are no image.
+        UnsupportedImageError: A format that is not read.
+        ImageTooLargeError: More bytes or pixels than the limits allow.
+    """
+    if not content:
+        raise UnreadableImageError("the file is empty")
+    if len(content) > limits.max_bytes:
+        raise ImageTooLargeError(
+            f"the file is larger than the {limits.max_bytes} bytes allowed", max_bytes=limits.max_bytes
+        )
+    try:
+        image = Image.open(io.BytesIO(content), formats=limits.formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_many_pixels("the image's header promises far too many pixels", limits) from error
+    except Exception as error:
+        other = _refused_format(content, limits)
+        if other:
+            hint = f"convert it to one of {', '.join(limits.formats)}"
+            raise UnsupportedImageError(f"{other} images are not read", hint, format=other) from error
+        raise UnreadableImageError(
+            "not an image, or its header is damaged", f"formats that are read: {', '.join(limits.formats)}"
+        ) from error
+    if image.width * image.height > limits.max_pixels:
+        raise _too_many_pixels(f"{image.width} x {image.height} pixels", limits)
+    return image
+
+
+def _too_many_pixels(what: str, limits: ImageLimits) -> ImageTooLargeError:
+    return ImageTooLargeError(f"{what}; at most {limits.max_pixels} are allowed", max_pixels=limits.max_pixels)
+
+
+def _refused_format(content: bytes, limits: ImageLimits) -> str:
+    """The name of a known format that the limits leave out; looks at the first bytes and runs no decoder."""
+    prefix = content[:16].ljust(16, b"\0")
+    if prefix[4:8] == b"ftyp":
+        return "HEIC/AVIF"
+    if prefix.startswith(b"%PDF"):
+        return "PDF"
+    Image.init()
+    for name, (_, accepts) in Image.OPEN.items():
+        # An accept function answers True, or a text that says why its plugin is missing.
+        if name not in limits.formats and accepts is not None and accepts(prefix) is True:
+            return name
+    return ""

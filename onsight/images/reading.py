@@ -1,0 +1,160 @@
+"""From the bytes of an image file to RGB pixels: the one decode and the one resize of training and serving.
+
+Whatever reads pictures goes through here, so that a network sees the same pixels in training as in production.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onsight.errors import ImageError, UnreadableImageError
+from onsight.images.files import DEFAULT_LIMITS, ImageLimits, open_header
+from onsight.images.pixels import fitting_size, is_sideways, load_rgb, resize
+
+__all__ = [
+    "ImageFile",
+    "decode_image",
+    "decode_reduced",
+    "load_image",
+    "read_image",
+    "read_image_file",
+    "reduce_image",
+    "resize_image",
+]
+
+ImageArray = NDArray[np.uint8]
+
+# With fewer spare pixels the decoder's own filter shows in the result.
+_SPARE = 1.5
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """What a network is given of an image file, and what the file's header says.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], RGB, upright and resized.
+        width: Of the file, in pixels, before it was turned upright.
+        height: Of the file, in pixels.
+        format: Pillow's name of it.
+    """
+
+    pixels: ImageArray
+    width: int
+    height: int
+    format: str
+
+
+def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageArray:
+    """Decode an image file to upright RGB.
+
+    The EXIF orientation is applied, grey becomes three equal channels, 16-bit samples keep their upper eight bits,
+    transparency is laid on white, and of an animation or a multi-page file the first picture is taken.
+
+    Args:
+        content: The bytes of the file.
+        limits: Refused before any pixel is decoded when larger than this.
+
+    Returns:
+        uint8 [H, W, 3], RGB.
+
+    Raises:
+        UnreadableImageError: The bytes are no image, or a damaged one.
+        UnsupportedImageError: A format or a kind of pixel that is not read.
+        ImageTooLargeError: More bytes or pixels than the limits allow.
+    """
+    return np.array(load_rgb(open_header(content, limits)), dtype=np.uint8)
+
+
+def resize_image(image_rgb_hwc: ImageArray, width: int, height: int) -> ImageArray:
+    """Resize to exactly ``width`` x ``height`` pixels, bicubic with antialiasing; the shape is not kept.
+
+    Args:
+        image_rgb_hwc: uint8 [H, W, 3].
+        width: Of the result, in pixels.
+        height: Of the result, in pixels.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    return np.array(resize(Image.fromarray(image_rgb_hwc), width, height), dtype=np.uint8)
+
+
+def read_image(content: bytes, width: int, height: int, limits: ImageLimits = DEFAULT_LIMITS) -> ImageArray:
+    """Decode and resize: what a network is given.
+
+    A JPEG that is at least three times as large as wanted is decoded at a half, a quarter or an eighth of its size,
+    never below one and a half times what is wanted: its decoder scales in the frequency domain and aliases nothing.
+
+    Returns:
+        uint8 [height, width, 3], RGB; ``resize_image(decode_image(content), width, height)`` but for that.
+
+    Raises:
+        ImageError: As ``decode_image``.
+    """
+    return read_image_file(content, width, height, limits).pixels
+
+
+def read_image_file(content: bytes, width: int, height: int, limits: ImageLimits = DEFAULT_LIMITS) -> ImageFile:
+    """``read_image``, with what the file's header says.
+
+    Raises:
+        ImageError: As ``decode_image``.
+    """
+    header = open_header(content, limits)
+    size, kind = header.size, str(header.format)
+    decoded = load_rgb(header, _ample(header, width, height))
+    return ImageFile(np.array(resize(decoded, width, height), dtype=np.uint8), *size, kind)
+
+
+def decode_reduced(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode an image file for people to look at: upright RGB, no side over ``max_side`` pixels.
+
+    A JPEG is decoded at the smallest scale that is large enough. Not for networks: reduced pixels differ from those
+    that ``read_image`` gives.
+
+    Raises:
+        ImageError: As ``decode_image``.
+    """
+    header = open_header(content, limits)
+    return reduce_image(load_rgb(header, fitting_size(header.size, max_side)), max_side)
+
+
+def reduce_image(image: Image.Image, max_side: int) -> Image.Image:
+    """The image itself, or a smaller one of its shape whose longer side is ``max_side`` pixels."""
+    size = fitting_size(image.size, max_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def load_image(path: Path, width: int, height: int, limits: ImageLimits = DEFAULT_LIMITS) -> ImageArray:
+    """Read an image file, decode and resize it.
+
+    Returns:
+        uint8 [height, width, 3], RGB.
+
+    Raises:
+        ImageError: As ``decode_image``, or the file cannot be read; the message names the path.
+    """
+    try:
+        return read_image(_read_bytes(path, limits), width, height, limits)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error.message}", error.hint, **{**error.context, "path": str(path)}) from error
+
+
+def _read_bytes(path: Path, limits: ImageLimits) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(limits.max_bytes + 1)
+    except OSError as error:
+        raise UnreadableImageError(f"the file cannot be read ({error.strerror})") from error
+
+
+def _ample(header: Image.Image, width: int, height: int) -> tuple[int, int]:
+    wide, high = (height, width) if is_sideways(header) else (width, height)
+    return ceil(wide * _SPARE), ceil(high * _SPARE)
