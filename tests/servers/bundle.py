@@ -126,9 +126,7 @@ def _activation_map_nodes() -> list[Any]:
     ]
 
 
-def publish_small(
-    root: Path, version: int, parts_dir: Path, write_graph: GraphWriter = write_small_graph
-) -> str:
+def publish_small(root: Path, version: int, parts_dir: Path, write_graph: GraphWriter = write_small_graph) -> str:
     """Publishes a version whose graph is written by ``write_graph``, and gives the bundle's name."""
     from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier, publish_bundle
     from onsight.domain import BundleMetadata
