@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from onsight.db.engine import Database, open_database
 from onsight.errors import OnsightError
 
 __all__ = ["upgrade"]
 
+_FOLDER = Path(__file__).parent / "migrations"
+# Each file begins with its revision, and they are numbered in their order.
+_NEWEST = max(path.name[:4] for path in (_FOLDER / "versions").glob("[0-9]*.py"))
 # Any fixed number will do: processes that migrate the same database must ask for the same lock.
 _ADVISORY_LOCK = 0x0_4E51_6874
 
@@ -37,14 +37,27 @@ def upgrade(target: str | Database) -> None:
             if connection.dialect.name == "postgresql":
                 # Held to the end of the transaction: a second process waits, then finds nothing left to do.
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            _migrate(connection)
+            if _revision(connection) != _NEWEST:
+                _migrate(connection)
     finally:
         if isinstance(target, str):
             database.close()
 
 
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
 def _migrate(connection: Connection) -> None:
-    config = _config()
+    # Half a dozen packages come with it, and nearly every start finds nothing to do.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
         command.upgrade(config, "head")
@@ -53,12 +66,6 @@ def _migrate(connection: Connection) -> None:
             f"the predictions database cannot be migrated: {error}",
             "it was made by a newer release: run that one, or restore a backup of the database",
         ) from error
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    return config
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
         lookup=PredictionLookup(
             database, outbox.folder, archive, shelf.get, partial(read_metadata, store), settings.image_limits
         ),
-        admission=Admission(settings.max_uploads),
+        admission=Admission(settings.max_uploads, settings.max_upload_bytes),
         place=place_of(settings),
     )
 

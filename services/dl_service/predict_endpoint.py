@@ -16,7 +16,7 @@ from services.dl_service.prediction_log import ImageJob
 from services.dl_service.requests import client_of, request_id_of
 from services.dl_service.schemas import PredictResponse, problem_responses
 from services.dl_service.state import ServiceState
-from services.dl_service.uploads import read_upload
+from services.dl_service.uploads import expected_bytes, read_upload
 
 __all__ = ["PREDICT_PATHS", "PREDICT_ROUTE", "describe_answer", "predict", "predict_operation", "render_answer"]
 
@@ -47,11 +47,11 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
     """Classify one image. The answer is on record when it is given, and names the version that gave it."""
     if scope["method"] != "POST":
         raise HTTPException(405, headers={"Allow": "POST"})
-    with service.admission.enter():
+    settings = service.settings
+    with service.admission.enter(expected_bytes(scope, settings.max_body_bytes)):
         service.metrics.set_load(in_flight=service.admission.in_flight, queued=service.data_plane.queued)
         service.data_plane.refuse_when_full()
         started_s = time.perf_counter()
-        settings = service.settings
         explain = parse_explain(dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
         content = await read_upload(scope, receive, settings.max_body_bytes, settings.receive_timeout_s)
         job = ImageJob(

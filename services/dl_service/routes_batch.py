@@ -14,7 +14,7 @@ from services.dl_service.problems import describe_problem
 from services.dl_service.requests import client_of, request_id_of
 from services.dl_service.schemas import BatchItem, BatchResponse, PredictResponse, problem_responses
 from services.dl_service.state import Service, ServiceState
-from services.dl_service.uploads import UploadedFile, read_uploads
+from services.dl_service.uploads import UploadedFile, expected_bytes, read_uploads
 
 __all__ = ["router"]
 
@@ -39,7 +39,7 @@ _PROBLEMS = problem_responses(
 async def predict_batch(request: Request, service: Service) -> BatchResponse:
     """Classify several images: fields `file` of one form. One that cannot be answered spoils no other."""
     settings = service.settings
-    with service.admission.enter():
+    with service.admission.enter(expected_bytes(request.scope, settings.max_batch_body_bytes)):
         started_s = time.perf_counter()
         files = await read_uploads(
             request.scope,

@@ -51,6 +51,7 @@ class ServiceSettings(Settings):
     probation_max_slowdown: float = Field(5.0, gt=1, description="inference time against the version before")
     converge_timeout_s: float = Field(10.0, gt=0, le=300, description="for all workers to serve a new version")
 
+    max_upload_bytes: int = Field(1024 * _MIB, ge=1, description="of all bodies in flight together, in each worker")
     outbox_max_bytes: int = Field(1024 * _MIB, ge=1, description="of predictions the database has not taken yet")
     outbox_when_full: WhenFull = Field("drop_oldest", description="or refuse: requests, until the database is back")
     archive_share: float = Field(1.0, ge=0, le=1, description="of the uploaded images that is kept")

@@ -25,26 +25,40 @@ __all__ = ["Admission", "Service", "ServiceState"]
 
 
 class Admission:
-    """Bounds the requests that are being received or answered at once. Used on the event loop alone."""
+    """Bounds the requests that are being received or answered at once. Used on the event loop alone.
 
-    def __init__(self, limit: int) -> None:
+    Args:
+        limit: Requests.
+        max_bytes: Of their bodies together.
+    """
+
+    def __init__(self, limit: int, max_bytes: int) -> None:
         self._limit = limit
+        self._max_bytes = max_bytes
+        self._held_bytes = 0
         self.in_flight = 0
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
+    def enter(self, expected_bytes: int) -> Iterator[None]:
         """Holds a place for the length of the block.
+
+        Args:
+            expected_bytes: That the body may have.
 
         Raises:
             OverloadedError: There is none.
         """
         if self.in_flight >= self._limit:
             raise OverloadedError(f"{self.in_flight} requests are in flight already", "try again in a moment")
+        if self.in_flight and self._held_bytes + expected_bytes > self._max_bytes:
+            raise OverloadedError(f"{self._held_bytes} bytes are in flight already", "try again in a moment")
         self.in_flight += 1
+        self._held_bytes += expected_bytes
         try:
             yield
         finally:
             self.in_flight -= 1
+            self._held_bytes -= expected_bytes
 
 
 @dataclass(frozen=True)

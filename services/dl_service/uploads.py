@@ -16,7 +16,15 @@ from services.dl_service.errors import BodyTooLargeError, MalformedBodyError, Mi
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
-__all__ = ["UploadedFile", "extract_file", "extract_files", "read_body", "read_upload", "read_uploads"]
+__all__ = [
+    "UploadedFile",
+    "expected_bytes",
+    "extract_file",
+    "extract_files",
+    "read_body",
+    "read_upload",
+    "read_uploads",
+]
 
 _FIELDS = (b"file", b"files")
 _LONGEST_FILENAME = 200
@@ -35,6 +43,14 @@ class UploadedFile:
 
     name: str
     content: bytes
+
+
+def expected_bytes(scope: Scope, max_bytes: int) -> int:
+    """How long a body may become: as its header says, or ``max_bytes`` where it says nothing or more than that."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return min(int(value), max_bytes)
+    return max_bytes
 
 
 async def read_upload(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
