@@ -18,7 +18,7 @@ from tests.faults.load import Load, continuous_load
 from tests.faults.oracle import Oracle, make_oracle
 from tests.faults.report import Counts, table, write
 from tests.servers.bundle import BundleStore, publish_small
-from tests.servers.dl_service import ServiceProcess
+from tests.servers.dl_service import ServiceProcess, wait_until
 from tests.servers.postgres import PostgresServer
 
 WORKERS = 2
@@ -46,6 +46,7 @@ class Faults:
             **environment,
         )
         service.start()
+        wait_until(lambda: len(service.worker_pids()) == WORKERS)
         service.deploy(self.store.first)
         return service, url
 

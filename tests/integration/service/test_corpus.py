@@ -14,6 +14,7 @@ from tests.servers.corpus import CorpusFile, corpus
 from tests.servers.dl_service import ServiceProcess
 
 ROUNDS = 3
+BATCH = 16
 # Between the first round, after which every decoder's buffers are there, and the last.
 MAX_GROWTH_BYTES = 48 * 1024 * 1024
 
@@ -80,3 +81,40 @@ def test_corpus_gets_right_answers_and_does_no_harm(target: ServiceProcess, file
     print(f"{len(files)} files, {ROUNDS} rounds: {dict(statuses)}, resident MiB {[size >> 20 for size in sizes]}")
     assert before[0] == 200
     assert sizes[-1] - sizes[0] < MAX_GROWTH_BYTES, sizes
+
+
+@pytest.mark.timeout(600)
+def test_corpus_with_explanations_gets_the_same_answers(target: ServiceProcess, files: list[CorpusFile]) -> None:
+    wrong: list[str] = []
+    unexplained = 0
+    with httpx.Client(base_url=target.url, trust_env=False, timeout=60) as http:
+        for file in files:
+            plain = http.post("/predict", content=file.content)
+            explained = http.post("/predict?explain=both&explain_format=png", content=file.content)
+            if answer_of(plain) != answer_of(explained):
+                wrong.append(f"{file.name}: {answer_of(plain)}, explained {answer_of(explained)}")
+            unexplained += explained.is_success and not explained.json().get("overlaid_img")
+        healthy = http.get("/health_check").is_success
+    assert wrong == []
+    assert unexplained == 0  # pixels that can be answered can be shown
+    assert healthy
+
+
+@pytest.mark.timeout(600)
+def test_corpus_in_batches_gets_an_answer_for_each_file(target: ServiceProcess, files: list[CorpusFile]) -> None:
+    small = [file for file in files if len(file.content) < 600_000]
+    wrong: list[str] = []
+    with httpx.Client(base_url=target.url, trust_env=False, timeout=60) as http:
+        for start in range(0, len(small), BATCH):
+            batch = small[start : start + BATCH]
+            form = [("file", (file.name, file.content, "image/jpeg")) for file in batch]
+            answer = http.post("/predict/batch", files=form)
+            assert answer.status_code == 200, answer.text[:300]
+            items = answer.json()["items"]
+            assert [item["file_name"] for item in items] == [file.name for file in batch]
+            for file, item in zip(batch, items, strict=True):
+                status = 200 if item["problem"] is None else item["problem"]["status"]
+                if status not in file.expected:
+                    wrong.append(f"{file.name}: {status}")
+        assert http.get("/health_check").is_success
+    assert wrong == []
