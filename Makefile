@@ -18,7 +18,7 @@ export ITERATIVE_DO_NOT_TRACK := 1
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup dataset demo plan stop test check format lock docs bench clean
+.PHONY: help setup dataset demo plan stop test test-faults check format lock docs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,7 +53,10 @@ stop: ## stop the dl_service that a flow started here
 	$(BIN)/python -m onsight.deployment stop
 
 test: .venv/.demo-data ## all tests that need no Docker, with branch coverage of onsight/
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults tests
+
+test-faults: .venv/.ready ## kill, starve and mislead dl_service under load; FAULTS_REPORT=file.json keeps the counts
+	$(BIN)/python -m pytest -s tests/faults
 
 check: .venv/.ready ## linters, formatting, types, layers, generated docs
 	$(BIN)/ruff check .

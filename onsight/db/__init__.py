@@ -16,6 +16,7 @@ from onsight.db.records import (
 )
 from onsight.db.shipper import OutboxShipper, ShipReport
 from onsight.db.tables import ApiCallRow, ApiKeyRow, Base, DesiredModelRow, PredictionRow, WorkerRow
+from onsight.db.waits import limit_waits
 from onsight.db.windows import GOLDEN_REQUEST_PREFIX, PredictionWindow, newest_predictions
 from onsight.db.workers import WorkerReport, forget_worker, live_workers, report_worker
 
@@ -48,6 +49,7 @@ __all__ = [
     "insert_api_calls",
     "insert_predictions",
     "is_prediction_id",
+    "limit_waits",
     "list_api_keys",
     "live_workers",
     "newest_desired",

@@ -155,6 +155,9 @@ def _read_bytes(path: Path, limits: ImageLimits) -> bytes:
         raise UnreadableImageError(f"the file cannot be read ({error.strerror})") from error
 
 
-def _ample(header: Image.Image, width: int, height: int) -> tuple[int, int]:
+def _ample(header: Image.Image, width: int, height: int) -> tuple[int, int] | None:
+    if header.format != "JPEG":
+        # To look for a PNG's orientation decodes it, and a damaged image raises at the first attempt alone.
+        return None
     wide, high = (height, width) if is_sideways(header) else (width, height)
     return ceil(wide * _SPARE), ceil(high * _SPARE)

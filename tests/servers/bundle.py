@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,10 @@ CLASSES = ("functional", "scratched", "broken")
 SIZE = 32
 UAE_DIMS = 8
 _CHANNELS = 8
+
+
+# Writes the graph of a seed, and gives the class weights that go with it.
+GraphWriter = Callable[[Path, int], np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class BundleStore:
 def bundle_store(tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
     """Three published versions of one model: two sound ones, and one that was damaged afterwards."""
     root = tmp_path_factory.mktemp("central_storage")
-    names = [_publish(root, version, tmp_path_factory.mktemp("parts")) for version in (1, 2, 3)]
+    names = [publish_small(root, version, tmp_path_factory.mktemp("parts")) for version in (1, 2, 3)]
     graph = root / "models" / names[2] / "model.onnx"
     graph.chmod(0o644)
     graph.write_bytes(graph.read_bytes() + b"\0")
@@ -121,14 +126,15 @@ def _activation_map_nodes() -> list[Any]:
     ]
 
 
-def _publish(root: Path, version: int, parts_dir: Path) -> str:
+def publish_small(root: Path, version: int, parts_dir: Path, write_graph: GraphWriter = write_small_graph) -> str:
+    """Publishes a version whose graph is written by ``write_graph``, and gives the bundle's name."""
     from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier, publish_bundle
     from onsight.domain import BundleMetadata
     from onsight.settings import Settings
     from onsight.storage import open_store
 
     graph = parts_dir / "model.onnx"
-    class_weights = write_small_graph(graph, seed=version)
+    class_weights = write_graph(graph, version)
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
     probabilities = OnnxClassifier.load(graph, threads=1).run(images).probabilities
     # The service reads neither the trained network nor the detectors: stand-ins will do.

@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 START_TIMEOUT_S = 60.0
@@ -56,6 +58,10 @@ class ServiceProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Starts it and waits until it answers."""
         with self.log_path.open("ab") as log:
@@ -69,9 +75,31 @@ class ServiceProcess:
         path = f"{self.url}/update_model/{bundle_name}.yaml"
         httpx.put(path, trust_env=False, timeout=60).raise_for_status()
 
-    def kill(self) -> None:
-        """Ends it as a crash would."""
+    def family(self) -> list[psutil.Process]:
+        """Its process and all below it."""
+        parent = psutil.Process(self.pid)
+        return [parent, *parent.children(recursive=True)]
+
+    def worker_pids(self) -> set[int]:
+        """The processes of this machine that answer requests now."""
+        workers = httpx.get(f"{self.url}/models/current", trust_env=False, timeout=30).json()["workers"]
+        alive = {process.pid for process in self.family()}
+        return {worker["pid"] for worker in workers} & alive
+
+    def kill_supervisor(self) -> None:
+        """Ends the first of its processes alone, as a crash would."""
         self._end(signal.SIGKILL)
+
+    def kill(self) -> None:
+        """Ends all of its processes as a crash of the machine would."""
+        if self.is_running:
+            below = self.family()[1:]
+            self._end(signal.SIGKILL)
+            for process in below:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(below, timeout=30)
+        self._process = None
 
     def stop(self) -> int:
         """Ends it in good order; answers the exit code."""

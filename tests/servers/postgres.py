@@ -7,9 +7,11 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 import pytest
 
@@ -44,6 +46,19 @@ class PostgresServer:
     def start(self) -> None:
         """Starts it again on the same files and the same socket."""
         self._server.ensure_postgres_running()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its processes stand still for the length of the block: connections stay open, and nothing answers."""
+        postmaster = psutil.Process(int((self._server.pgdata / "postmaster.pid").read_text().split()[0]))
+        processes = [postmaster, *postmaster.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def close(self) -> None:
         """Ends it for good."""

@@ -336,3 +336,13 @@ def test_decode_reduced_is_upright_and_within_its_limits() -> None:
         decode_reduced(content, 100, ImageLimits(max_pixels=400 * 200 - 1))
     with pytest.raises(UnreadableImageError):
         decode_reduced(content[:300], 100)
+
+
+def test_read_of_a_png_whose_pixels_are_noise_is_refused() -> None:
+    head, _, tail = png_header(4, 4).partition(b"IDAT")
+    noise = head[:-4] + struct.pack(">I", 45) + b"IDAT" + b"noise" * 9
+    content = noise + struct.pack(">I", zlib.crc32(b"IDAT" + b"noise" * 9)) + tail[-12:]
+
+    for read in (decode_image, lambda content: read_image(content, 8, 8)):
+        with pytest.raises(UnreadableImageError):
+            read(content)
