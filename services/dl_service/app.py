@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 import onsight
 from onsight.bundle import Bundle, load_bundle, metadata_key, read_metadata
-from onsight.db import Database, Outbox, OutboxShipper, open_database
+from onsight.db import Database, Outbox, OutboxShipper, limit_waits, open_database
 from onsight.errors import OnsightError
 from onsight.image_archive import ImageArchive
 from onsight.place import place_of
@@ -45,6 +46,8 @@ from services.dl_service.state import Admission, ServiceState
 __all__ = ["create_app", "create_worker"]
 
 _LOG = logging.getLogger(__name__)
+_PROBE_THREADS = 2
+_LAST_WAIT_S = 1.0
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -99,6 +102,7 @@ def _end_with_supervisor() -> None:
 
 def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     keep_freed_memory()
+    limit_waits(settings.request_timeout_s)
     metrics = Metrics()
     opened.callback(metrics.close)
     database = open_database(settings.predictions_database_url)
@@ -125,6 +129,10 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     log = PredictionLog(outbox, archive, metrics)
     data_plane = DataPlane(models, log, settings.image_limits, settings.batch_limits)
     opened.callback(data_plane.close)
+    probe_threads = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="probe")
+    opened.callback(probe_threads.shutdown)
+    # The first thing at the end: what waits for a database that stands still gives up soon.
+    opened.callback(limit_waits, _LAST_WAIT_S)
     shelf = BundleShelf(partial(_load, store, settings), models.bundle)
     return ServiceState(
         settings=settings,
@@ -139,6 +147,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
         lookup=PredictionLookup(
             database, outbox.folder, archive, shelf.get, partial(read_metadata, store), settings.image_limits
         ),
+        probe_threads=probe_threads,
         admission=Admission(settings.max_uploads, settings.max_upload_bytes),
         place=place_of(settings),
     )

@@ -35,7 +35,8 @@ async def readyz(service: Service) -> ReadinessResponse:
 @router.get("/health_check", responses=_NO_MODEL)
 async def health_check(service: Service) -> ReadinessResponse:
     """Whether the model answers: makes one real inference on an image of its bundle."""
-    return _ready("healthy", await asyncio.to_thread(service.models.check_answer))
+    loop = asyncio.get_running_loop()
+    return _ready("healthy", await loop.run_in_executor(service.probe_threads, service.models.check_answer))
 
 
 @router.get("/metrics", response_class=Response)

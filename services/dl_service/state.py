@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -63,7 +64,11 @@ class Admission:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """The parts of a running service."""
+    """The parts of a running service.
+
+    Attributes:
+        probe_threads: Of their own, so that no probe waits behind what waits for a database.
+    """
 
     settings: ServiceSettings
     guard: Guard
@@ -75,6 +80,7 @@ class ServiceState:
     follower: Follower
     data_plane: DataPlane
     lookup: PredictionLookup
+    probe_threads: ThreadPoolExecutor
     admission: Admission
     place: str
 

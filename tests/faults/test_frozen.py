@@ -8,12 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from services.dl_service import app
 from tests.faults.conftest import Faults
 
-needs_limit = pytest.mark.skipif(
-    "limit_waits" not in vars(app), reason="the service waits for a frozen Postgres for ever: limit_waits is not wired"
-)
 FROZEN_S = 20.0
 ASKERS = 24
 
@@ -43,7 +39,6 @@ def test_frozen_postgres_slows_no_prediction(faults: Faults) -> None:
     assert load.slowest_s < 2
 
 
-@needs_limit
 @pytest.mark.timeout(300)
 def test_frozen_postgres_fails_no_probe_while_others_wait_for_it(faults: Faults) -> None:
     service, _ = faults.serve()
@@ -58,7 +53,6 @@ def test_frozen_postgres_fails_no_probe_while_others_wait_for_it(faults: Faults)
     assert set(probes) == {200}
 
 
-@needs_limit
 @pytest.mark.timeout(300)
 def test_frozen_postgres_does_not_keep_the_service_from_stopping(faults: Faults) -> None:
     service, url = faults.serve()

@@ -1,0 +1,95 @@
+"""Several workers in several replicas: one wish, and all of them follow it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.servers import pictures
+from tests.servers.bundle import BundleStore
+from tests.servers.dl_service import ServiceProcess, wait_until
+from tests.servers.postgres import PostgresServer
+
+N_WORKERS = 2
+
+
+@pytest.fixture
+def replicas(
+    make_service: Callable[..., ServiceProcess], postgres_server: PostgresServer, bundle_store: BundleStore
+) -> Iterator[list[ServiceProcess]]:
+    """Two replicas of two workers each, that share a database and a storage, and serve the first bundle."""
+    url = postgres_server.create_database()
+    made = [
+        make_service(
+            ONSIGHT_DATABASE_URL=url,
+            ONSIGHT_CENTRAL_STORAGE_URL=bundle_store.url,
+            DL_SERVICE_WORKERS=str(N_WORKERS),
+        )
+        for _ in range(2)
+    ]
+    for replica in made:
+        replica.start()
+    wait_until(lambda: len(workers(made[0])) == 2 * N_WORKERS)
+    made[0].deploy(bundle_store.first)
+    yield made
+    for replica in made:
+        replica.stop()
+
+
+def get(service: ServiceProcess, path: str) -> Any:
+    return httpx.get(f"{service.url}{path}", trust_env=False).json()
+
+
+def workers(service: ServiceProcess) -> list[dict[str, Any]]:
+    return list(get(service, "/models/current")["workers"])
+
+
+def versions_seen(service: ServiceProcess, n: int = 24) -> set[int]:
+    """The versions that answer ``n`` requests on connections of their own."""
+
+    def ask(index: int) -> int:
+        answer = httpx.post(f"{service.url}/predict", content=pictures.jpeg(index), trust_env=False)
+        return int(answer.raise_for_status().json()["model_version"])
+
+    with ThreadPoolExecutor(4) as threads:
+        return set(threads.map(ask, range(n)))
+
+
+def test_update_reaches_every_worker_of_every_replica(
+    replicas: list[ServiceProcess], bundle_store: BundleStore
+) -> None:
+    answer = httpx.put(f"{replicas[1].url}/update_model/{bundle_store.second}.yaml", trust_env=False, timeout=30).json()
+
+    assert answer["is_converged"], answer
+    assert [worker["bundle_name"] for worker in answer["workers"]] == [bundle_store.second] * (2 * N_WORKERS)
+    assert len({worker["pid"] for worker in answer["workers"]}) == 2 * N_WORKERS
+    assert versions_seen(replicas[0]) == versions_seen(replicas[1]) == {2}
+
+    back = httpx.post(f"{replicas[0].url}/rollback?reason=test", trust_env=False, timeout=30).json()
+
+    assert (back["bundle_name"], back["is_converged"]) == (bundle_store.first, True)
+    assert versions_seen(replicas[0]) == versions_seen(replicas[1]) == {1}
+    assert get(replicas[1], "/models/current")["desired"]["kind"] == "rollback"
+
+
+def test_killed_worker_is_replaced_and_serves_the_desired_version(
+    replicas: list[ServiceProcess], bundle_store: BundleStore
+) -> None:
+    victim = int(workers(replicas[0])[0]["pid"])
+
+    os.kill(victim, signal.SIGKILL)
+
+    def is_replaced() -> bool:
+        found = workers(replicas[0])
+        serving = [worker for worker in found if worker["bundle_name"] == bundle_store.first]
+        return victim not in [worker["pid"] for worker in found] and len(serving) == 2 * N_WORKERS
+
+    wait_until(is_replaced, timeout_s=60)
+    metrics = httpx.get(f"{replicas[0].url}/metrics", trust_env=False).text
+    assert f'pid="{victim}"' not in metrics
