@@ -89,8 +89,11 @@ def test_full_outbox_that_drops_counts_what_it_drops(faults: Faults) -> None:
         faults.postgres.start()
         load.wait_for(100)
 
+    outbox = service.state_dir / "dl_service" / "outbox"
+    wait_until(lambda: not [*outbox.glob("*.open"), *outbox.glob("*.sealed")])
     counts = faults.conclude("outbox full, drop", load, url, may_miss=True)
     lost = counts.ledger["missing"] + counts.ledger["missing_calls"]
     counts.more.update(dropped_by_policy=dropped(service), lost_rows=lost)
-    assert lost == counts.more["dropped_by_policy"]
+    # Never too few; rows that Postgres took just before it went away, of a segment that was then dropped, count too.
+    assert 0 <= counts.more["dropped_by_policy"] - lost < 200
     assert counts.refused == {}
