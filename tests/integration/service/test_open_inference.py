@@ -32,7 +32,9 @@ Images = np.ndarray[Any, np.dtype[np.uint8]]
 @pytest.fixture(scope="module")
 def protocol() -> Any:
     """Triton's own client library."""
-    return pytest.importorskip("tritonclient.http")
+    import tritonclient.http
+
+    return tritonclient.http
 
 
 @pytest.fixture
