@@ -24,7 +24,7 @@ from onsight.errors import OnsightError
 from onsight.image_archive import ImageArchive
 from onsight.place import place_of
 from onsight.storage import ArtifactStore, open_store
-from services.dl_service import routes_batch, routes_models, routes_predictions, routes_probes
+from services.dl_service import routes_batch, routes_models, routes_predictions, routes_probes, routes_v2
 from services.dl_service.access import Guard
 from services.dl_service.allocator import keep_freed_memory
 from services.dl_service.data_plane import DataPlane
@@ -62,8 +62,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (routes_batch.router, routes_models.router, routes_predictions.router, routes_probes.router):
-        app.include_router(router)
+    for routes in (routes_batch, routes_models, routes_predictions, routes_probes, routes_v2):
+        app.include_router(routes.router)
     for kind in (OnsightError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
     app.add_middleware(RequestObserver)

@@ -38,6 +38,11 @@ class BatchLimits:
     max_batch: int
     deadline_s: float
 
+    @property
+    def images_at_once(self) -> int:
+        """Of one request: what the threads take in, so that a large one leaves room in the queue for others."""
+        return min(self.threads * self.max_batch, self.queue_size)
+
 
 @dataclass(eq=False)
 class Ticket(Generic[JobT, AnswerT]):

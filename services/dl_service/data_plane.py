@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from services.dl_service.prediction_log import ImageJob, PredictionLog, predicti
 __all__ = ["Answer", "DataPlane"]
 
 _LOG = logging.getLogger(__name__)
+_RAW_FORMAT = "RAW"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Answer:
     Attributes:
         probabilities: By class, in the bundle's order.
         explanation: If one was asked for.
+        outputs: This image's row of each of the model's outputs that were asked for, by name.
     """
 
     prediction_id: str
@@ -43,6 +45,7 @@ class Answer:
     top_class: str
     confidence: float
     explanation: Explanation | None = None
+    outputs: Mapping[str, NDArray[np.float32]] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,12 @@ class DataPlane:
         """
         self._batcher.refuse_when_full()
 
-    async def predict(self, job: ImageJob) -> Answer:
+    async def predict(self, job: ImageJob, model: ServedModel | None = None) -> Answer:
         """Answers one image. Call it on the event loop.
+
+        Args:
+            job: What is asked.
+            model: That the request began with; the one that is served now unless given.
 
         Raises:
             NoModelError: There is no model, or its answer is none.
@@ -100,7 +107,7 @@ class DataPlane:
             DeadlineError: The answer was not ready in time.
             StorageError: The answer cannot be logged.
         """
-        model = self._models.current
+        model = model or self._models.current
         if job.explain is not None:
             check_explain(job.explain, model.bundle)
         return await self._batcher.submit(_Request(job, model))
@@ -125,9 +132,12 @@ class DataPlane:
 
     def _decode(self, ticket: _Ticket) -> _Decoded:
         started_s = time.perf_counter()
-        metadata = ticket.job.model.bundle.metadata
+        job, metadata = ticket.job.job, ticket.job.model.bundle.metadata
         width, height = metadata.input_width, metadata.input_height
-        image = read_image_file(ticket.job.job.content, width, height, self._images)
+        if job.pixels is not None:
+            image = ImageFile(job.pixels, width, height, _RAW_FORMAT)
+        else:
+            image = read_image_file(job.content, width, height, self._images)
         return _Decoded(ticket, image, (time.perf_counter() - started_s) * 1000)
 
     def _answer_model(self, model: ServedModel, decoded: Sequence[_Decoded], taken_s: float) -> _Outcomes:
@@ -149,6 +159,7 @@ class DataPlane:
         outcomes |= self._conclude([(one.ticket, record) for one, record, is_sound in rows if is_sound])
         for index, one in enumerate(decoded):
             self._explain(one, outcomes, feature_maps[index] if feature_maps is not None else None)
+            _add_outputs(one, outcomes, output, index)
         return outcomes
 
     def _conclude(self, answered: Sequence[tuple[_Ticket, PredictionRecord]]) -> _Outcomes:
@@ -177,6 +188,12 @@ class DataPlane:
         )
         self._log.note_explanation((time.perf_counter() - started_s) * 1000)
         outcomes[one.ticket] = replace(answer, explanation=found)
+
+
+def _add_outputs(one: _Decoded, outcomes: _Outcomes, output: ModelOutput, index: int) -> None:
+    names, answer = one.ticket.job.job.outputs, outcomes[one.ticket]
+    if names and isinstance(answer, Answer):
+        outcomes[one.ticket] = replace(answer, outputs={name: getattr(output, name)[index] for name in names})
 
 
 def _infer(model: ServedModel, decoded: Sequence[_Decoded]) -> tuple[ModelOutput, NDArray[np.float32] | None]:

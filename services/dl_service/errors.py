@@ -10,6 +10,7 @@ __all__ = [
     "ExplainRequestError",
     "ForbiddenError",
     "ImageNotKeptError",
+    "InferRequestError",
     "MalformedBodyError",
     "MissingFileError",
     "ModelNameError",
@@ -24,6 +25,7 @@ __all__ = [
     "UnexplainableError",
     "UnknownModelError",
     "UnknownPredictionError",
+    "UnsupportedEncodingError",
 ]
 
 
@@ -44,7 +46,7 @@ class ForbiddenError(ServiceError):
 
 
 class MalformedBodyError(ServiceError):
-    """The body is not the multipart message that its content type promises."""
+    """The body is not the message that its headers promise."""
 
 
 class MissingFileError(ServiceError):
@@ -80,7 +82,7 @@ class UnauthorizedError(ServiceError):
 
 
 class UnknownModelError(ServiceError):
-    """Central storage holds no such model."""
+    """Central storage holds no such model, or it is not the one that is served."""
 
 
 class ExplainRequestError(ServiceError):
@@ -93,6 +95,14 @@ class ImageNotKeptError(ServiceError):
 
 class PredictionIdError(ServiceError):
     """Not the id of a prediction."""
+
+
+class InferRequestError(ServiceError):
+    """An inference request whose tensors are not what the model takes or gives."""
+
+
+class UnsupportedEncodingError(ServiceError):
+    """The body is compressed."""
 
 
 class UnexplainableError(ServiceError):

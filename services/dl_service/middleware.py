@@ -24,7 +24,9 @@ __all__ = ["PROBE_ROUTES", "RequestObserver"]
 _LOG = logging.getLogger("services.dl_service.access")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 # Asked every few seconds by machines: counted, not logged one by one.
-PROBE_ROUTES = frozenset({"/livez", "/readyz", "/health_check", "/metrics"})
+PROBE_ROUTES = frozenset(
+    {"/livez", "/readyz", "/health_check", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"}
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CLIENT_CLOSED_REQUEST = 499
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+from numpy.typing import NDArray
+
 from onsight.db import ApiCallRecord, Outbox, PredictionRecord, uuid7
 from onsight.domain import BundleMetadata
 from onsight.image_archive import ImageArchive
@@ -22,10 +25,13 @@ class ImageJob:
     """One image to answer.
 
     Attributes:
+        content: The bytes of an image file; or those of ``pixels``.
         receive_ms: How long its bytes took to arrive.
         route: Of the call that this image is all of, which is then logged with its prediction; empty: the caller
             logs its call.
         explain: The explanation that is asked for, if any.
+        pixels: uint8 [H, W, 3], RGB, at the model's input size: there is no file to decode, and none to keep.
+        outputs: Fields of ``ModelOutput`` that the answer is to carry beside what is logged.
     """
 
     content: bytes
@@ -34,6 +40,8 @@ class ImageJob:
     receive_ms: float
     route: str = ""
     explain: ExplainRequest | None = None
+    pixels: NDArray[np.uint8] | None = None
+    outputs: tuple[str, ...] = ()
 
 
 class PredictionLog:
@@ -52,7 +60,8 @@ class PredictionLog:
         """
         self._outbox.append(*_lines(answered))
         for job, record in answered:
-            self._archive.keep(record.image_sha256, job.content)
+            if job.pixels is None:
+                self._archive.keep(record.image_sha256, job.content)
             self._metrics.count_prediction(record)
 
     def note_batch(self, n_images: int) -> None:

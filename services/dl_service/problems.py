@@ -1,4 +1,7 @@
-"""From errors to answers: one table, and `application/problem+json` (RFC 9457) with a stable ``code``."""
+"""From errors to answers: one table, and `application/problem+json` (RFC 9457) with a stable ``code``.
+
+Below ``/v2`` the Open Inference Protocol wants errors in a form of its own, which carries the same code.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from services.dl_service import errors as service
 __all__ = ["NOT_MET_BY_SERVICE", "PROBLEMS", "Problem", "answer_problem", "describe_problem", "problem_of"]
 
 _LOG = logging.getLogger(__name__)
+_OPEN_INFERENCE_PATH = "/v2"
 # What an answer of this status carries beside its document.
 _HEADERS: Mapping[int, Mapping[str, str]] = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"},
@@ -73,6 +77,10 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.ExplainRequestError: Problem(422, "invalid_explain", "Not an explanation that can be asked for"),
     service.ImageNotKeptError: Problem(404, "image_not_kept", "The prediction's image is not in the archive"),
     service.PredictionIdError: Problem(422, "invalid_prediction_id", "Not the id of a prediction"),
+    service.InferRequestError: Problem(
+        422, "invalid_inference_request", "Not the tensors that the model takes or gives"
+    ),
+    service.UnsupportedEncodingError: Problem(415, "unsupported_encoding", "The body is compressed"),
     service.UnexplainableError: Problem(422, "unexplainable_model", "The model cannot explain its answers"),
     service.UnknownPredictionError: Problem(404, "unknown_prediction", "There is no such prediction", may_pass=True),
 }
@@ -151,4 +159,11 @@ def _respond(request: Request, problem: Problem, document: dict[str, Any]) -> Re
     headers = dict(_HEADERS.get(problem.status, {}))
     if problem.may_pass:
         headers["Retry-After"] = "1"
+    if f"{request.url.path}/".startswith(f"{_OPEN_INFERENCE_PATH}/"):
+        return Response(json.dumps(_open_inference_error(document)), problem.status, headers, "application/json")
     return Response(json.dumps(document), problem.status, headers, media_type="application/problem+json")
+
+
+def _open_inference_error(document: Mapping[str, Any]) -> dict[str, Any]:
+    error = "; ".join(text for text in (document["detail"], document["hint"]) if text)
+    return {"error": error, "code": document["code"], "request_id": document["request_id"]}

@@ -49,8 +49,7 @@ async def predict_batch(request: Request, service: Service) -> BatchResponse:
             settings.max_batch_files,
         )
         receive_ms = (time.perf_counter() - started_s) * 1000 / len(files)
-        # As many at once as the threads take in, so that a large batch leaves room in the queue for others.
-        places = asyncio.Semaphore(settings.batch_limits.threads * settings.max_batch)
+        places = asyncio.Semaphore(settings.batch_limits.images_at_once)
         items = await asyncio.gather(*(_answer(request, service, file, receive_ms, places) for file in files))
         return BatchResponse(items=items, n_failed=sum(item.problem is not None for item in items))
 

@@ -11,12 +11,19 @@ __all__ = [
     "BatchResponse",
     "CurrentModelResponse",
     "DesiredVersion",
+    "InferenceError",
     "LivenessResponse",
+    "ModelMetadata",
+    "ModelReady",
     "ModelsResponse",
     "PredictResponse",
     "ProblemDocument",
     "ReadinessResponse",
     "ServedVersion",
+    "ServerLive",
+    "ServerMetadata",
+    "ServerReady",
+    "TensorMetadata",
     "UpdateModelResponse",
     "WorkerStatus",
     "problem_responses",
@@ -165,6 +172,59 @@ class ReadinessResponse(_Schema):
     status: Literal["ready", "healthy"]
     model_name: str
     model_version: int
+
+
+class InferenceError(_Schema):
+    """An error below `/v2`."""
+
+    error: str
+    code: str = Field(description="stable; clients may branch on it")
+    request_id: str
+
+
+class ServerMetadata(_Schema):
+    """Who answers."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLive(_Schema):
+    """The process runs."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(_Schema):
+    """A model is served."""
+
+    ready: Literal[True] = True
+
+
+class ModelReady(ServerReady):
+    """The model takes requests."""
+
+    name: str
+
+
+class TensorMetadata(_Schema):
+    """A tensor that the model takes or gives."""
+
+    name: str
+    datatype: str
+    shape: list[int] = Field(description="-1: any size")
+
+
+class ModelMetadata(_Schema):
+    """The model that is served. A request has one of the inputs, and gets the outputs that it names."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+    parameters: dict[str, Any] = Field(description="`classes`: in the order of the probabilities")
 
 
 def problem_responses(codes_by_status: dict[int, str]) -> dict[int | str, dict[str, Any]]:

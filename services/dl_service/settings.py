@@ -34,8 +34,8 @@ class ServiceSettings(Settings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     max_body_bytes: int = Field(20 * _MIB, ge=1024, description="of one uploaded image")
-    max_batch_body_bytes: int = Field(100 * _MIB, ge=1024, description="of one form with many images")
-    max_batch_files: int = Field(256, ge=1, description="images in one form")
+    max_batch_body_bytes: int = Field(100 * _MIB, ge=1024, description="of one form or tensor with many images")
+    max_batch_files: int = Field(256, ge=1, description="images in one form or tensor")
     max_image_pixels: int = Field(50_000_000, ge=1, description="width times height, read from the header")
     receive_timeout_s: float = Field(30.0, gt=0, description="for a client to send its body")
     request_deadline_s: float = Field(10.0, gt=0, description="from the whole body to the answer")

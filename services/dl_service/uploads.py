@@ -24,6 +24,7 @@ __all__ = [
     "read_body",
     "read_upload",
     "read_uploads",
+    "receive_body",
 ]
 
 _FIELDS = (b"file", b"files")
@@ -66,11 +67,7 @@ async def read_upload(scope: Scope, receive: Receive, max_bytes: int, timeout_s:
     kind, options = parse_options_header(headers.get(b"content-type", b""))
     is_multipart = kind == b"multipart/form-data"
     room = max_bytes + _MULTIPART_OVERHEAD_BYTES if is_multipart else max_bytes
-    try:
-        async with asyncio.timeout(timeout_s):
-            body = await read_body(headers.get(b"content-length", b""), receive, room)
-    except TimeoutError as error:
-        raise ReceiveTimeoutError(f"the body did not arrive within {timeout_s:g} s") from error
+    body = await receive_body(scope, receive, room, timeout_s)
     content = extract_file(body, options.get(b"boundary", b"")) if is_multipart else body
     if len(content) > max_bytes:
         raise _too_large(max_bytes)
@@ -177,15 +174,27 @@ async def read_uploads(
     kind, options = parse_options_header(headers.get(b"content-type", b""))
     if kind != b"multipart/form-data":
         raise MalformedBodyError("the body is no multipart form", "send each image as a field 'file' of one form")
-    try:
-        async with asyncio.timeout(timeout_s):
-            body = await read_body(headers.get(b"content-length", b""), receive, max_bytes)
-    except TimeoutError as error:
-        raise ReceiveTimeoutError(f"the body did not arrive within {timeout_s:g} s") from error
+    body = await receive_body(scope, receive, max_bytes, timeout_s)
     files = extract_files(body, options.get(b"boundary", b""), max_files + 1)
     if len(files) > max_files:
         raise BodyTooLargeError(f"a batch may have at most {max_files} files", "send it in parts")
     return files
+
+
+async def receive_body(scope: Scope, receive: Receive, max_bytes: int, timeout_s: float) -> bytes:
+    """A request's whole body, within its limits.
+
+    Raises:
+        BodyTooLargeError: As soon as it is known to be larger than ``max_bytes``.
+        ReceiveTimeoutError: The client took longer than ``timeout_s``.
+        ClientDisconnect: The client went away.
+    """
+    declared = dict(scope["headers"]).get(b"content-length", b"")
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await read_body(declared, receive, max_bytes)
+    except TimeoutError as error:
+        raise ReceiveTimeoutError(f"the body did not arrive within {timeout_s:g} s") from error
 
 
 async def read_body(declared: bytes, receive: Receive, room: int) -> bytes:

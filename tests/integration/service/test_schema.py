@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
+import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi import checks
 
 from tests.servers.dl_service import ServiceProcess
-
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not among the locked packages yet")
-checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 BOUNDED = settings(
     max_examples=50,

@@ -80,6 +80,22 @@ def test_answer_of_a_server_error_hides_the_message_and_logs_it(
     assert "secret" in caplog.text
 
 
+@pytest.mark.parametrize(("path", "is_open_inference"), [("/v2", True), ("/v2/models/x", True), ("/v2x", False)])
+def test_answer_below_v2_has_the_form_of_the_open_inference_protocol(
+    request_: Request, path: str, is_open_inference: bool
+) -> None:
+    request_.scope["path"] = path
+
+    response = answer_problem(request_, OverloadedError("full", "wait"))
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    if is_open_inference:
+        assert response.headers["content-type"] == "application/json"
+        assert json.loads(response.body) == {"error": "full; wait", "code": "overloaded", "request_id": "r-1"}
+    else:
+        assert response.headers["content-type"] == "application/problem+json"
+
+
 def test_answer_of_an_overload_says_when_to_come_back(request_: Request) -> None:
     assert answer_problem(request_, OverloadedError("full")).headers["retry-after"] == "1"
 
