@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from onsight.db import Scope
+from services.dl_service.errors import ForbiddenError
 
 __all__ = ["OPEN", "ROUTE_SCOPES", "Guard", "KeyCheck", "is_loopback", "needs_keys", "scope_of"]
 
@@ -38,6 +39,7 @@ ROUTE_SCOPES: dict[tuple[str, str], Scope | None] = {
     ("POST", "/rollback"): "admin",
 }
 
+_READ_HEADERS = (b"authorization", b"x-api-key", b"origin", b"host")
 _EXACT = {rule: scope for rule, scope in ROUTE_SCOPES.items() if not rule[1].endswith("*")}
 _BELOW = sorted(
     ((method, path[:-1], scope) for (method, path), scope in ROUTE_SCOPES.items() if path.endswith("*")),
@@ -81,13 +83,23 @@ class Guard:
             UnauthorizedError: No valid key.
             ForbiddenError: The key may not do this.
         """
-        if self._keys is None:
-            return ""
         scope = scope_of(method, path)
         if scope is OPEN:
             return ""
-        given = {name: value for name, value in headers if name in (b"authorization", b"x-api-key")}
+        given = {name: value for name, value in headers if name in _READ_HEADERS}
+        if self._keys is None:
+            if scope == "admin":
+                _refuse_other_sites(given.get(b"origin"), given.get(b"host"))
+            return ""
         return self._keys.authorize(given.get(b"authorization"), given.get(b"x-api-key"), scope)
+
+
+def _refuse_other_sites(origin: bytes | None, host: bytes | None) -> None:
+    """A page of another web site, open in a browser on this machine, may send requests here too."""
+    if origin is not None and origin.partition(b"://")[2] != host:
+        raise ForbiddenError(
+            "a page of another web site asks for this", "ask for it from this address, or by a command"
+        )
 
 
 def scope_of(method: str, path: str) -> Scope | None:

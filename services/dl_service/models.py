@@ -15,7 +15,7 @@ import numpy as np
 
 from onsight.bundle import Bundle
 from onsight.db import Database, DesiredModel, newest_desired, record_desired, record_rollback, upgrade
-from onsight.errors import DependencyError, OnsightError
+from onsight.errors import BundleError, DependencyError, OnsightError
 from services.dl_service.errors import NoModelError, NothingToRollBackError
 from services.dl_service.probation import ProbationRules, ServingRecord, find_fault
 
@@ -132,6 +132,8 @@ class ModelControl:
         try:
             upgrade(self._database)
             self.follow()
+            if self._current is None:
+                self.follow()  # what a damaged bundle was taken back to
         except DependencyError as error:
             name = self._memory.recall()
             self._why_none = "the database that says which one does not answer"
@@ -151,10 +153,12 @@ class ModelControl:
             if wish is None or (wish.seq <= self.seen_seq and not self._is_time_to_retry()):
                 return
             had_one = self._current is not None
-            self.problem = self._try(wish.bundle_name, wish)
-            self.seen_seq = wish.seq
-        if self.problem and had_one:
-            self._take_back(wish, f"{wish.bundle_name} could not be loaded: {self.problem}")
+            error = self._try(wish.bundle_name, wish)
+            self.problem, self.seen_seq = error.message if error else "", wish.seq
+            self._retry_later()
+        # A worker that has nothing to serve tries again when storage is away, and tells when the bundle is damaged.
+        if error is not None and (had_one or isinstance(error, BundleError)):
+            self._take_back(wish, f"{wish.bundle_name} could not be loaded: {error.message}")
 
     def update(self, name: str, requested_by: str, reason: str) -> DesiredModel:
         """Loads and verifies a bundle, records the wish, then swaps; on any failure the old one stays.
@@ -217,28 +221,28 @@ class ModelControl:
 
     def _is_time_to_retry(self) -> bool:
         """Whether a worker without any model should try again: storage may have come back."""
-        if self._current is not None or time.monotonic() < self._retry_at_s:
-            return False
-        self._retry_pause_s = min(_LONGEST_RETRY_PAUSE_S, self._retry_pause_s * 2)
+        return self._current is None and time.monotonic() >= self._retry_at_s
+
+    def _retry_later(self) -> None:
         self._retry_at_s = time.monotonic() + self._retry_pause_s
-        return True
+        self._retry_pause_s = min(_LONGEST_RETRY_PAUSE_S, self._retry_pause_s * 2)
 
     def _take_back(self, wish: DesiredModel, reason: str) -> None:
         done = record_rollback(self._database, wish, requested_by="probation", reason=reason)
         _LOG.error("%s; %s", reason, f"back to {done.bundle_name}" if done else "another wish has come since")
 
-    def _try(self, name: str, wish: DesiredModel | None) -> str:
+    def _try(self, name: str, wish: DesiredModel | None) -> OnsightError | None:
         """Serves a bundle; answers what kept it from being served."""
-        if self._current is not None and self._current.name == name:
-            return ""
+        if self.name == name:
+            return None
         try:
             self._swap(self._load(name), wish)
         except OnsightError as error:
             if self._current is None:
                 self._why_none = f"{name} could not be loaded"
             _LOG.error("%s could not be loaded: %s", name, error)
-            return error.message
-        return ""
+            return error
+        return None
 
     def _swap(self, bundle: Bundle, wish: DesiredModel | None) -> None:
         previous = self._current

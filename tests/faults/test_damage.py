@@ -17,9 +17,7 @@ from tests.servers import pictures
 GOOD = pictures.jpeg()
 
 
-@pytest.mark.xfail(
-    reason="a worker that starts without a model takes connections and answers 503 no_model beside sound workers"
-)
+@pytest.mark.timeout(300)
 def test_worker_that_restarts_beside_a_damaged_bundle_refuses_nobody(faults: Faults, tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     shutil.copytree(faults.store.url, storage)

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from onsight.db import Scope
 from services.dl_service.access import OPEN, ROUTE_SCOPES, Guard, is_loopback, needs_keys, scope_of
 from services.dl_service.app import create_app
-from services.dl_service.errors import UnauthorizedError
+from services.dl_service.errors import ForbiddenError, UnauthorizedError
 from services.dl_service.settings import ServiceSettings
 
 
@@ -124,3 +124,26 @@ def test_guard_asks_the_keys_for_what_is_not_open() -> None:
         guard.check("POST", "/predict", [(b"host", b"x"), (b"x-api-key", b"k"), (b"authorization", b"Bearer y")])
 
     assert keys.asked == [(b"Bearer y", b"k", "predict")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "origin", "is_refused"),
+    [
+        ("POST", "/rollback", b"https://elsewhere.example", True),
+        ("POST", "/rollback", b"null", True),
+        ("POST", "/rollback", b"http://127.0.0.1:4242", False),
+        ("POST", "/rollback", None, False),
+        ("POST", "/predict", b"https://elsewhere.example", False),
+    ],
+)
+def test_open_guard_refuses_admin_requests_of_other_web_sites(
+    method: str, path: str, origin: bytes | None, is_refused: bool
+) -> None:
+    headers = [(b"host", b"127.0.0.1:4242")] + ([(b"origin", origin)] if origin else [])
+    guard = Guard(None)
+
+    if is_refused:
+        with pytest.raises(ForbiddenError, match="another web site"):
+            guard.check(method, path, headers)
+    else:
+        assert guard.check(method, path, headers) == ""

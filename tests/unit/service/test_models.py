@@ -26,7 +26,7 @@ from onsight.db import (
     upgrade,
 )
 from onsight.domain import BundleMetadata, ModelOutput
-from onsight.errors import BundleError, DependencyError
+from onsight.errors import BundleError, DependencyError, StorageError
 from services.dl_service.errors import NoModelError, NothingToRollBackError
 from services.dl_service.follower import Follower, existing_workers, is_converged
 from services.dl_service.models import DesiredMemory, ModelControl
@@ -236,9 +236,12 @@ def test_restored_worker_without_a_model_tries_again_but_takes_nothing_back(
 
     def load_at_the_second_try(name: str) -> Bundle:
         tried.append(name)
-        return load("cells-v9" if len(tried) == 1 else name)
+        if len(tried) == 1:
+            raise StorageError("the storage is away")
+        return load(name)
 
-    record_desired(database, "cells", 1, requested_by="me", reason="")
+    for version in (2, 1):
+        record_desired(database, "cells", version, requested_by="me", reason="")
     models = control(load_at_the_second_try, database, memory)
     models.restore()
     assert models.name == ""
@@ -251,6 +254,19 @@ def test_restored_worker_without_a_model_tries_again_but_takes_nothing_back(
     newest = newest_desired(database)
     assert newest is not None
     assert newest.kind == "update"
+
+
+def test_restored_worker_whose_bundle_is_damaged_takes_it_back(database: Database, memory: DesiredMemory) -> None:
+    for version in (1, 9):
+        record_desired(database, "cells", version, requested_by="me", reason="")
+    models = control(load, database, memory)
+
+    models.restore()
+
+    assert models.name == "cells-v1"
+    newest = newest_desired(database)
+    assert newest is not None
+    assert (newest.kind, newest.reason) == ("rollback", "cells-v9 could not be loaded: damaged")
 
 
 def test_rollback_returns_step_by_step(database: Database, memory: DesiredMemory) -> None:
