@@ -1,6 +1,6 @@
 """The model bundle: the contract between training and serving."""
 
-from onsight.bundle.classifier import OnnxClassifier
+from onsight.bundle.classifier import Engine, OnnxClassifier
 from onsight.bundle.explainer import Explainer
 from onsight.bundle.golden import GoldenImages
 from onsight.bundle.load import Bundle, load_bundle, load_detector_directory
@@ -10,6 +10,7 @@ from onsight.bundle.publish import BundleParts, list_bundles, metadata_key, publ
 __all__ = [
     "Bundle",
     "BundleParts",
+    "Engine",
     "Explainer",
     "GoldenImages",
     "OnnxClassifier",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,38 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from onsight.domain import ModelOutput
-from onsight.errors import BundleError
+from onsight.errors import BundleError, ConfigError
 
-__all__ = ["OnnxClassifier"]
+__all__ = ["Engine", "OnnxClassifier"]
 
 _INPUT = "image"
 _OUTPUTS = ("probabilities", "uae_features", "bbsd_features", "activation_map")
 _FEATURE_MAPS = "feature_maps"
 _IMAGE_RANK, _CHANNELS = 4, 3
+_CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How ONNX Runtime runs a graph.
+
+    Attributes:
+        threads: That work on one call; 0 takes all cores.
+        providers: Execution providers in the order of preference, such as ``CUDAExecutionProvider``.
+    """
+
+    threads: int = 0
+    providers: tuple[str, ...] = (_CPU,)
+
+    def check(self) -> None:
+        """Refuses providers that this ONNX Runtime was built without; it would pass over them without a word.
+
+        Raises:
+            ConfigError: Naming them.
+        """
+        installed = ort.get_available_providers()
+        if missing := [name for name in self.providers if name not in installed]:
+            raise ConfigError(f"ONNX Runtime here has no {', '.join(missing)}", f"choose from {', '.join(installed)}")
 
 
 class OnnxClassifier:
@@ -36,21 +61,21 @@ class OnnxClassifier:
         self.n_features = _feature_count(session, graph_path)
 
     @classmethod
-    def load(cls, graph_path: Path, threads: int = 0) -> OnnxClassifier:
+    def load(cls, graph_path: Path, engine: Engine = Engine()) -> OnnxClassifier:
         """Load a graph.
 
         Args:
             graph_path: The ``model.onnx`` of a bundle.
-            threads: That work on one call; 0 takes all cores.
+            engine: How it is run.
 
         Raises:
             BundleError: The file is no ONNX graph, or has other inputs and outputs than a serving graph.
         """
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = engine.threads
         options.log_severity_level = 3
         try:
-            session = ort.InferenceSession(str(graph_path), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(str(graph_path), options, providers=list(engine.providers))
         except Exception as error:  # ONNX Runtime's own errors share no base class but this one
             raise BundleError(
                 f"{graph_path} cannot be loaded: {error}", hint="publish the version again", graph=str(graph_path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onsight.bundle.checksums import parse_checksums, sha256_of_bytes, verify_file
-from onsight.bundle.classifier import OnnxClassifier
+from onsight.bundle.classifier import Engine, OnnxClassifier
 from onsight.bundle.explainer import Explainer, read_explainer
 from onsight.bundle.golden import GoldenImages, read_golden, replay
 from onsight.bundle.publish import read_metadata
@@ -31,14 +31,14 @@ class Bundle:
     explainer: Explainer | None = None
 
 
-def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, threads: int = 0) -> Bundle:
+def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, engine: Engine = Engine()) -> Bundle:  # noqa: B008 - frozen
     """Load a bundle's serving part.
 
     Args:
         store: Central storage.
         name: ``<model_name>-v<version>``.
         cache_dir: Where copies go if storage is remote.
-        threads: That work on one call of the classifier; 0 takes all cores.
+        engine: How its graph is run.
 
     Raises:
         ConfigError: The name is no bundle name.
@@ -47,7 +47,7 @@ def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, threads: int =
     """
     metadata = read_metadata(store, name)
     folder, files = _verified_files(store, metadata, f"models/{name}", cache_dir)
-    classifier = OnnxClassifier.load(folder / "model.onnx", threads)
+    classifier = OnnxClassifier.load(folder / "model.onnx", engine)
     _check_fit(metadata, classifier)
     golden = read_golden(folder / "golden.npz")
     replay(classifier, golden, name)

@@ -172,7 +172,7 @@ def _open_outbox(settings: ServiceSettings, database: Database, metrics: Metrics
 def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
     if not store.exists(metadata_key(name)):
         raise UnknownModelError(f"central storage holds no bundle {name}", "publish it first", bundle=name)
-    return load_bundle(store, name, settings.service_dir / "bundles", settings.session_threads)
+    return load_bundle(store, name, settings.service_dir / "bundles", settings.engine)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from onsight.bundle import Engine
 from onsight.db import WhenFull
 from onsight.image_archive import ArchivePolicy
 from onsight.images import ImageLimits
@@ -42,6 +43,9 @@ class ServiceSettings(Settings):
     workers: int = Field(1, ge=1, le=256, validation_alias="DL_SERVICE_WORKERS", description="processes")
     inference_threads: int = Field(0, ge=0, le=256, description="batches worked on at once; 0: one per core")
     session_threads: int = Field(1, ge=0, le=256, description="ONNX Runtime's threads on one image; 0: one per core")
+    execution_providers: str = Field(
+        "CPUExecutionProvider", description="ONNX Runtime's, separated by commas, the preferred one first"
+    )
     max_batch: int = Field(8, ge=1, le=256, description="images in one batch; smaller ones while little is queued")
     queue_size: int = Field(64, ge=1, description="images that wait or are worked on, in each worker")
     max_uploads: int = Field(256, ge=1, description="requests that are being received or answered at once")
@@ -76,6 +80,12 @@ class ServiceSettings(Settings):
         cores = len(os.sched_getaffinity(0))
         threads = self.inference_threads or max(1, cores // self.workers)
         return BatchLimits(threads, self.queue_size, self.max_batch, self.request_deadline_s)
+
+    @property
+    def engine(self) -> Engine:
+        """How graphs are run."""
+        providers = tuple(name.strip() for name in self.execution_providers.split(",") if name.strip())
+        return Engine(self.session_threads, providers)
 
     @property
     def probation_rules(self) -> ProbationRules:

@@ -128,7 +128,7 @@ def _activation_map_nodes() -> list[Any]:
 
 def publish_small(root: Path, version: int, parts_dir: Path, write_graph: GraphWriter = write_small_graph) -> str:
     """Publishes a version whose graph is written by ``write_graph``, and gives the bundle's name."""
-    from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier, publish_bundle
+    from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier, publish_bundle
     from onsight.domain import BundleMetadata
     from onsight.settings import Settings
     from onsight.storage import open_store
@@ -136,7 +136,7 @@ def publish_small(root: Path, version: int, parts_dir: Path, write_graph: GraphW
     graph = parts_dir / "model.onnx"
     class_weights = write_graph(graph, version)
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
-    probabilities = OnnxClassifier.load(graph, threads=1).run(images).probabilities
+    probabilities = OnnxClassifier.load(graph, Engine(threads=1)).run(images).probabilities
     # The service reads neither the trained network nor the detectors: stand-ins will do.
     for name in ("uae", "bbsd"):
         (parts_dir / name).mkdir()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from onsight.bundle import OnnxClassifier
+from onsight.bundle import Engine, OnnxClassifier
 from onsight.domain import ModelOutput
 from onsight.drift import DetectorSpec, fit_detector
 from onsight.serving import predict_paths
@@ -25,7 +25,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
 
     config, graph = model_config(), tmp_path_factory.mktemp("graph") / "model.onnx"
     export_serving_graph(build_classifier(config, seed=1), build_encoder(32, 32, seed=0), config, graph)
-    return OnnxClassifier.load(graph, threads=1)
+    return OnnxClassifier.load(graph, Engine(threads=1))
 
 
 @pytest.fixture(scope="module")

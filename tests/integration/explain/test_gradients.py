@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from onsight.bundle import Bundle, BundleParts, GoldenImages, OnnxClassifier, load_bundle, publish_bundle
+from onsight.bundle import Bundle, BundleParts, Engine, GoldenImages, OnnxClassifier, load_bundle, publish_bundle
 from onsight.config import ModelConfig
 from onsight.explain import class_activation_map
 from onsight.serving import load_images
@@ -79,7 +79,7 @@ def published(
     parts = BundleParts(
         network=folder / "stand-in",
         graph=graph,
-        golden=GoldenImages(images[:4], OnnxClassifier.load(graph, threads=1).run(images[:4]).probabilities),
+        golden=GoldenImages(images[:4], OnnxClassifier.load(graph, Engine(threads=1)).run(images[:4]).probabilities),
         uae_detector=folder / "uae",
         bbsd_detector=folder / "bbsd",
         reference=folder / "stand-in",
@@ -89,7 +89,7 @@ def published(
     metadata = replace(example, classes=CLASSES, input_width=SIDE, input_height=SIDE, version=7)
     store = open_store(Settings(central_storage_url=str(folder / "central")))
     publish_bundle(store, parts, metadata)
-    return load_bundle(store, metadata.bundle_name, folder / "cache", threads=1)
+    return load_bundle(store, metadata.bundle_name, folder / "cache", Engine(threads=1))
 
 
 def gradient_map(network: keras.Model, image: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier
+from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier
 from onsight.domain import BundleMetadata
 from onsight.settings import Settings
 from onsight.storage import ArtifactStore, open_store
@@ -31,7 +31,7 @@ def make_parts(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Bund
             (folder / name / "reference.npz").write_bytes(b"rows")
         (folder / "trained.keras").write_bytes(b"network")
         (folder / "reference.parquet").write_bytes(b"rows")
-        answers = OnnxClassifier.load(graph, threads=1).run(images).probabilities
+        answers = OnnxClassifier.load(graph, Engine(threads=1)).run(images).probabilities
         return BundleParts(
             network=folder / "trained.keras",
             graph=graph,

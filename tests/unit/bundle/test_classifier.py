@@ -9,8 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onsight.bundle import OnnxClassifier
-from onsight.errors import BundleError
+from onsight.bundle import Engine, OnnxClassifier
+from onsight.errors import BundleError, ConfigError
 from tests.servers.bundle import write_small_graph
 
 
@@ -63,7 +63,7 @@ def test_load_refuses_a_graph_of_another_kind(
     path = write_graph(tmp_path / "model.onnx", inputs, outputs)
 
     with pytest.raises(BundleError, match=f"is no serving graph: .*{found}") as caught:
-        OnnxClassifier.load(path, threads=1)
+        OnnxClassifier.load(path, Engine(threads=1))
 
     assert "uint8 [N, H, W, 3]" in caught.value.hint
 
@@ -75,7 +75,7 @@ def test_load_of_a_missing_file_is_a_bundle_error(tmp_path: Path) -> None:
 
 def test_run_explained_gives_the_same_answer_and_the_maps_of_each_feature(tmp_path: Path) -> None:
     write_small_graph(tmp_path / "model.onnx", seed=1)
-    classifier = OnnxClassifier.load(tmp_path / "model.onnx", threads=1)
+    classifier = OnnxClassifier.load(tmp_path / "model.onnx", Engine(threads=1))
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
     output, feature_maps = classifier.run_explained(images)
@@ -91,7 +91,7 @@ def test_run_explained_gives_the_same_answer_and_the_maps_of_each_feature(tmp_pa
 
 def test_run_explained_of_an_older_graph_says_what_to_do(tmp_path: Path) -> None:
     write_small_graph(tmp_path / "model.onnx", seed=1, with_feature_maps=False)
-    classifier = OnnxClassifier.load(tmp_path / "model.onnx", threads=1)
+    classifier = OnnxClassifier.load(tmp_path / "model.onnx", Engine(threads=1))
 
     assert classifier.n_features is None
     with pytest.raises(BundleError, match="gives no feature maps") as caught:
@@ -102,7 +102,7 @@ def test_run_explained_of_an_older_graph_says_what_to_do(tmp_path: Path) -> None
 
 def test_a_row_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     write_small_graph(tmp_path / "model.onnx", seed=1)
-    classifier = OnnxClassifier.load(tmp_path / "model.onnx", threads=1)
+    classifier = OnnxClassifier.load(tmp_path / "model.onnx", Engine(threads=1))
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
     together = classifier.run(images)
@@ -112,3 +112,10 @@ def test_a_row_does_not_depend_on_its_batch(tmp_path: Path) -> None:
         rows = np.concatenate([getattr(output, name) for output in alone])
         np.testing.assert_allclose(rows, getattr(together, name), atol=1e-6)
         assert getattr(together, name).dtype == np.float32
+
+
+def test_engine_of_a_provider_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(ConfigError, match="no ThoughtExecutionProvider") as raised:
+        Engine(providers=("ThoughtExecutionProvider", "CPUExecutionProvider")).check()
+    assert "CPUExecutionProvider" in raised.value.hint
+    Engine().check()

@@ -15,6 +15,7 @@ import pytest
 
 from onsight.bundle import (
     BundleParts,
+    Engine,
     GoldenImages,
     OnnxClassifier,
     load_bundle,
@@ -48,7 +49,7 @@ def seal(central: Path) -> None:
 def test_load_bundle_gives_a_classifier_that_answers(
     store: ArtifactStore, parts: BundleParts, published: BundleMetadata, tmp_path: Path
 ) -> None:
-    bundle = load_bundle(store, _NAME, tmp_path / "cache", threads=1)
+    bundle = load_bundle(store, _NAME, tmp_path / "cache", Engine(threads=1))
 
     assert bundle.metadata == published
     answers = bundle.classifier.run(bundle.golden.images)
@@ -59,7 +60,7 @@ def test_load_bundle_gives_a_classifier_that_answers(
 def test_load_bundle_gives_the_class_weights(
     store: ArtifactStore, parts: BundleParts, published: BundleMetadata, tmp_path: Path
 ) -> None:
-    explainer = load_bundle(store, _NAME, tmp_path / "cache", threads=1).explainer
+    explainer = load_bundle(store, _NAME, tmp_path / "cache", Engine(threads=1)).explainer
 
     assert explainer is not None
     assert parts.class_weights is not None
@@ -72,7 +73,7 @@ def test_load_bundle_without_class_weights_has_no_explainer_whatever_lies_beside
     publish_bundle(store, replace(parts, class_weights=None), metadata)
     np.savez(central / "models" / _NAME / "explain.npz", class_weights=np.ones((8, 3), np.float32))
 
-    assert load_bundle(store, _NAME, tmp_path / "cache", threads=1).explainer is None
+    assert load_bundle(store, _NAME, tmp_path / "cache", Engine(threads=1)).explainer is None
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,7 @@ def test_validate_bundle_name_accepts(name: str) -> None:
 
 
 def test_classifier_refuses_images_of_another_shape_or_type(parts: BundleParts) -> None:
-    classifier = OnnxClassifier.load(parts.graph, threads=1)
+    classifier = OnnxClassifier.load(parts.graph, Engine(threads=1))
 
     with pytest.raises(ValueError, match=r"images are uint8 \[1, 32, 32, 3\], not uint8 \[1, 16, 32, 3\]"):
         classifier.run(np.zeros((1, 16, 32, 3), np.uint8))

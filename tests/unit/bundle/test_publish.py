@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from onsight.bundle import BundleParts, list_bundles, load_bundle, metadata_key, publish_bundle, read_metadata
+from onsight.bundle import BundleParts, Engine, list_bundles, load_bundle, metadata_key, publish_bundle, read_metadata
 from onsight.domain import BundleMetadata
 from onsight.errors import BundleError, BundleExistsError, StorageError
 from onsight.settings import Settings
@@ -142,7 +142,7 @@ def test_publish_bundle_when_the_last_answer_is_lost_then_is_published(
     published = publish_bundle(ForgetfulStore(store, 5), parts, metadata)
 
     assert files_below(central) == _LAYOUT
-    assert load_bundle(store, "plankton-v1", tmp_path / "cache", threads=1).metadata == published
+    assert load_bundle(store, "plankton-v1", tmp_path / "cache", Engine(threads=1)).metadata == published
 
 
 def test_publish_bundle_on_a_full_disk_leaves_nothing(
@@ -194,7 +194,7 @@ def test_publish_bundle_to_s3_then_load_bundle_gives_the_same(
     store = open_store(Settings(central_storage_url=s3_url, s3_endpoint_url=s3_credentials.endpoint_url))
 
     published = publish_bundle(store, parts, metadata)
-    bundle = load_bundle(store, "plankton-v1", tmp_path / "cache", threads=1)
+    bundle = load_bundle(store, "plankton-v1", tmp_path / "cache", Engine(threads=1))
 
     assert publish_bundle(store, parts, metadata) == published == bundle.metadata
     assert sorted(store.list("models") + store.list("ref_data")) == _LAYOUT

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from onsight.bundle import OnnxClassifier
+from onsight.bundle import Engine, OnnxClassifier
 from onsight.config import AgreementConfig, ModelConfig
 from onsight.domain import ModelOutput
 from onsight.errors import ConversionError
@@ -61,12 +61,12 @@ def exported(
     encoder = build_encoder(DIMS, SIDE, seed=0)
     graph = tmp_path_factory.mktemp("graph") / "model.onnx"
     export_serving_graph(network, encoder, config, graph)
-    return Exported(config, network, encoder, graph, images, OnnxClassifier.load(graph, threads=1).run(images))
+    return Exported(config, network, encoder, graph, images, OnnxClassifier.load(graph, Engine(threads=1)).run(images))
 
 
 def test_graph_has_the_contracts_names_types_and_shapes(exported: Exported) -> None:
     graph = onnx.load(str(exported.graph)).graph
-    classifier = OnnxClassifier.load(exported.graph, threads=1)
+    classifier = OnnxClassifier.load(exported.graph, Engine(threads=1))
 
     n = len(exported.images)
     assert [value.name for value in graph.input] == ["image"]
@@ -111,7 +111,7 @@ def test_activation_map_when_nothing_speaks_for_the_top_class_is_zero(exported: 
     head.set_weights([-np.abs(kernel), bias])
     export_serving_graph(network, exported.encoder, exported.config, tmp_path / "model.onnx")
 
-    output = OnnxClassifier.load(tmp_path / "model.onnx", threads=1).run(exported.images)
+    output = OnnxClassifier.load(tmp_path / "model.onnx", Engine(threads=1)).run(exported.images)
 
     assert (output.activation_map == 0).all()
 
@@ -134,7 +134,7 @@ def area_average(images: NDArray[np.float64], side: int) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_a_row_does_not_depend_on_its_batch(exported: Exported, batch_size: int) -> None:
-    classifier = OnnxClassifier.load(exported.graph, threads=1)
+    classifier = OnnxClassifier.load(exported.graph, Engine(threads=1))
     starts = range(0, len(exported.images), batch_size)
     outputs = [classifier.run(exported.images[start : start + batch_size]) for start in starts]
 

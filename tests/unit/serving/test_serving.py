@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onsight.bundle import OnnxClassifier
+from onsight.bundle import Engine, OnnxClassifier
 from onsight.errors import UnreadableImageError
 from onsight.images import load_image
 from onsight.serving import load_images, predict_paths
@@ -19,7 +19,7 @@ from tests.servers.bundle import SIZE, write_small_graph
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
     graph = tmp_path_factory.mktemp("graph") / "model.onnx"
     write_small_graph(graph, seed=3)
-    return OnnxClassifier.load(graph, threads=1)
+    return OnnxClassifier.load(graph, Engine(threads=1))
 
 
 @pytest.fixture(scope="module")
