@@ -126,6 +126,7 @@ def test_upload_when_it_is_no_image_then_shows_the_problem_and_recovers(
     assert page.text("#problem-hint")
     assert "unreadable_image" in page.text("#problem-id")
     assert page.evaluate("document.querySelector('#result').hidden")
+    assert page.evaluate("document.querySelector('#again').hidden")  # it would be refused again
     page.screenshot(screenshots / "error.png")
     page.choose_file("#file", picture)
     page.wait_for(ANSWERED)

@@ -48,11 +48,15 @@ function askForKey(isAsked) {
 function showProblem(error) {
   const problem = error.problem || {};
   const isKeyWanted = error.status === 401 || error.status === 403;
+  // The API's own hint speaks of headers.
+  const hint = isKeyWanted ? "Enter a key with the scope predict above; who runs the service can make one" : problem.hint;
   show("problem-title", problem.title || error.message);
-  show("problem-detail", problem.detail && problem.detail !== problem.title ? problem.detail : "");
-  show("problem-hint", problem.hint ? capitalize(problem.hint) : "");
+  show("problem-detail", problem.detail && problem.detail !== problem.title ? capitalize(problem.detail) : "");
+  show("problem-hint", hint ? capitalize(hint) : "");
   show("problem-id", problem.request_id ? `${problem.code}, request ${problem.request_id}` : problem.code || "");
-  element("again").hidden = isKeyWanted || !file;
+  // The same image again is refused again, unless the service or the way to it was at fault.
+  const mayPass = !error.status || error.status >= 500 || error.status === 408 || error.status === 429;
+  element("again").hidden = !mayPass || !file;
   element("problem").hidden = false;
   askForKey(isKeyWanted);
 }
@@ -189,7 +193,7 @@ element("key-form").addEventListener("submit", async (event) => {
   element("problem").hidden = true;
   const isAccepted = await showServing();
   if (isAccepted && file) await predict();
-  else if (!isAccepted) showProblem({ status: 401, problem: { title: "The API key was not accepted", hint: "Ask who runs the service for a key with the scope predict." } });
+  else if (!isAccepted) showProblem({ status: 401, problem: { title: "The API key was not accepted" } });
 });
 
 // Dropping anywhere on the page works; without this the browser would leave it and open the file.
