@@ -1,9 +1,8 @@
-"""Every query of dashboards and rules, run by the real thing: Prometheus before dl_service, Postgres with its tables."""
+"""Every query of dashboards and rules, run by a real Prometheus before dl_service, and by a real Postgres."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,15 +16,24 @@ import psycopg2
 import pytest
 import yaml
 
-from onsight.db import open_database
+from onsight.db import upgrade
 from tests.servers import dashboards, pictures
 from tests.servers.bundle import BundleStore
 from tests.servers.dl_service import ServiceProcess, wait_until
 from tests.servers.postgres import PostgresServer
 from tests.servers.prometheus import PrometheusServer
 
-# They speak of what did not happen here: no error, no request turned away, no alert.
-MAY_BE_EMPTY = re.compile(r'status=~"5\.\."|overloaded|outcome="failed"|(>|<|==) 0\b|> 1\b')
+# They speak of what did not happen here: no server error, no request turned away, no failed swap.
+MAY_BE_EMPTY = re.compile(r'status=~"5\.\."|overloaded|outcome="failed"')
+# Prefect's own migrations and indexes need the extension pg_trgm, which the tests' Postgres lacks; its tables do not.
+MAKE_PREFECT_TABLES = """
+import sys
+from prefect.server.database.orm_models import Base
+from sqlalchemy import create_engine
+for table in Base.metadata.tables.values():
+    table.indexes.clear()
+Base.metadata.create_all(create_engine(sys.argv[1]))
+"""
 OUR_NAMES = re.compile(r"\bonsight_[a-z_]+")
 
 
@@ -81,8 +89,8 @@ def test_our_metrics_when_exposed_then_a_dashboard_shows_each(service: ServicePr
 def test_promql_when_asked_of_prometheus_then_answers(query: dashboards.Query, prometheus: PrometheusServer) -> None:
     series = prometheus.query(query.text)
 
-    names_only_ours = "onsight_" in query.text and not re.search(r"\b(node|pg|nginx|prefect|container)_", query.text)
-    if names_only_ours and not MAY_BE_EMPTY.search(query.text):
+    is_panel_of_ours = ": " in query.place and "onsight_" in query.text
+    if is_panel_of_ours and not MAY_BE_EMPTY.search(query.text):
         assert series, query.text
 
 
@@ -90,29 +98,15 @@ def test_promql_when_asked_of_prometheus_then_answers(query: dashboards.Query, p
 def predictions_url(postgres_server: PostgresServer) -> str:
     """A database with dl_service's tables."""
     url = postgres_server.create_database()
-    database = open_database(url)
-    database.migrate()
-    database.close()
+    upgrade(url)
     return url
 
 
 @pytest.fixture(scope="module")
-def prefect_url(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with Prefect's tables, made by Prefect."""
+def prefect_url(postgres_server: PostgresServer) -> str:
+    """A database with Prefect's tables, in a process of its own: its model of them is changed."""
     url = postgres_server.create_database()
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
-        env={
-            **os.environ,
-            "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
-            "PREFECT_API_DATABASE_CONNECTION_URL": url.replace("postgresql://", "postgresql+asyncpg://"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=240,
-    )
+    done = subprocess.run([sys.executable, "-c", MAKE_PREFECT_TABLES, url], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return url
 
@@ -129,7 +123,7 @@ def rows(url: str, text: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("query", dashboards.sql("postgres-dl-service"), ids=lambda query: str(query.place))
 def test_sql_when_asked_of_the_predictions_then_holds(query: dashboards.Query, predictions_url: str) -> None:
-    assert rows(predictions_url, query.text.replace("%", "%%")) == []
+    assert rows(predictions_url, query.text) == []
 
 
 @pytest.mark.parametrize("query", dashboards.sql("postgres-prefect"), ids=lambda query: str(query.place))
