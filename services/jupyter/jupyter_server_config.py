@@ -9,6 +9,7 @@ c.ServerApp.port = 8888
 c.ServerApp.port_retries = 0
 c.ServerApp.open_browser = False
 c.ServerApp.root_dir = "/onsight"
+c.LabApp.default_url = "/lab/tree/services/jupyter/start_here.ipynb"
 c.IdentityProvider.token = Path("/run/secrets/jupyter_token").read_text(encoding="utf-8").strip()
 c.LabApp.news_url = None
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
