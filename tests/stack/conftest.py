@@ -20,7 +20,8 @@ QUICK = (
     "train.hparams.freeze_epochs=1",
     "evaluate.gate.minimum.accuracy=0.1",
     "evaluate.gate.minimum.balanced_accuracy=0.1",
-    "evaluate.gate.max_regression=0.9",
+    "evaluate.gate.margin=-1",
+    "evaluate.gate.max_regression=1",
 )
 
 
