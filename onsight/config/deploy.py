@@ -23,7 +23,7 @@ class PrefectDeploymentConfig(Section):
 class DeployConfig(Section):
     """Where a promoted bundle goes."""
 
-    service_url: HttpUrl = HttpUrl("http://127.0.0.1:4242")
+    service_url: HttpUrl | None = Field(None, description="of dl_service; not set: the variable ONSIGHT_SERVICE_URL")
     version: str = Field("champion", description="deploy flow: a version number or an alias of model.model_name")
     start_local_service: bool = Field(
         default=True, description="start dl_service here if the address is local and none answers"

@@ -1,6 +1,6 @@
 """The predictions database: tables, migrations, and the few queries that the platform asks of it."""
 
-from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, list_api_keys, revoke_api_key
+from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, ensure_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
@@ -43,6 +43,7 @@ __all__ = [
     "WorkerReport",
     "WorkerRow",
     "create_api_key",
+    "ensure_api_key",
     "find_prediction",
     "find_unshipped",
     "forget_worker",

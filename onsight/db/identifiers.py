@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import uuid
@@ -10,6 +11,9 @@ __all__ = ["uuid7"]
 
 _NS_PER_MS = 1_000_000
 _RANDOM_BITS = 62
+# Of its own, so that whoever seeds the shared generator gets no ids twice; a forked process draws others.
+_RANDOM = random.Random()
+os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def uuid7() -> uuid.UUID:
@@ -17,5 +21,5 @@ def uuid7() -> uuid.UUID:
     milliseconds, rest_ns = divmod(time.time_ns(), _NS_PER_MS)
     fraction = (rest_ns << 12) // _NS_PER_MS
     # Unique is enough, and a tenth of the time that the kernel's random bytes take; nothing is guarded by an id.
-    rest = random.getrandbits(_RANDOM_BITS)
+    rest = _RANDOM.getrandbits(_RANDOM_BITS)
     return uuid.UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | rest)

@@ -60,7 +60,7 @@ def deploy_bundle(request: DeployRequest, settings: Settings) -> DeployOutcome:
     """
     started_s = time.monotonic()
     config = request.config
-    url = str(config.service_url).rstrip("/")
+    url = str(config.service_url or settings.service_url).rstrip("/")
     metadata = request.bundle.metadata
     name = metadata.bundle_name
     local_service = _ensure_service(url, config, settings)

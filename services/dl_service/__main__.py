@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import sys
+import tempfile
 from typing import Any
 
 import uvicorn
@@ -47,11 +47,14 @@ def _serve_alone(settings: ServiceSettings, listener: socket.socket) -> int:
 
 def _supervise(settings: ServiceSettings, listener: socket.socket) -> int:
     """Several worker processes on one socket; one that dies is replaced."""
-    metrics_dir = settings.service_dir / "metrics"
-    shutil.rmtree(metrics_dir, ignore_errors=True)
-    metrics_dir.mkdir(parents=True)
-    # prometheus-client reads it when it is imported: by the workers, not here.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_dir)
+    # Not in the state folder, which replicas may share.
+    with tempfile.TemporaryDirectory(prefix="onsight-metrics-") as metrics_dir:
+        # prometheus-client reads it when it is imported: by the workers, not here.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
+        return _run_workers(settings, listener)
+
+
+def _run_workers(settings: ServiceSettings, listener: socket.socket) -> int:
     # One connection at a time, so that a burst of them is shared by the workers.
     os.environ["UV_TCP_SINGLE_ACCEPT"] = "1"
     config = uvicorn.Config(

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from onsight.db import SCOPES, ApiKey, Database, create_api_key, list_api_keys, open_database, revoke_api_key, upgrade
-from onsight.errors import OnsightError
+from onsight.db import (
+    SCOPES,
+    ApiKey,
+    Database,
+    Scope,
+    create_api_key,
+    ensure_api_key,
+    list_api_keys,
+    open_database,
+    revoke_api_key,
+    upgrade,
+)
+from onsight.errors import ConfigError, OnsightError
 from onsight.settings import Settings
 
 _PROGRAM = "python -m services.dl_service.keys"
@@ -38,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--scope", required=True, action="append", choices=SCOPES, help="may be given several times; admin may do all"
     )
+    ensure = commands.add_parser("ensure", help="make keys of files the only valid ones of their names")
+    ensure.add_argument("keys", nargs="+", metavar="NAME=SCOPE=FILE", help="such as deploy=admin=/run/secrets/deploy")
     commands.add_parser("list", help="the keys, without their secrets")
     revoke = commands.add_parser("revoke", help="end a key's validity, within seconds and for good")
     revoke.add_argument("key_id", metavar="KEY_ID", help="the first column of `list`")
@@ -49,12 +63,27 @@ def _run(asked: argparse.Namespace, database: Database) -> None:
         text, key = create_api_key(database, asked.name, asked.scope)
         print(f"key {key.key_id} for {key.name}; keep it now, it is never shown again:", file=sys.stderr)
         print(text)
+    elif asked.command == "ensure":
+        for given in asked.keys:
+            name, scope, text = _read_given(given)
+            is_new = ensure_api_key(database, name, [scope], text)
+            print(f"key {name} is {'new' if is_new else 'known'}")
     elif asked.command == "revoke":
         key = revoke_api_key(database, asked.key_id)
         print(f"key {key.key_id} of {key.name} is revoked; services stop to take it within seconds")
     else:
         for line in _table(list_api_keys(database)):
             print(line)
+
+
+def _read_given(given: str) -> tuple[str, Scope, str]:
+    name, scope, path = (*given.split("=", 2), "", "")[:3]
+    if scope not in SCOPES or not path:
+        raise ConfigError(f"{given!r} is not NAME=SCOPE=FILE", f"scopes are {', '.join(SCOPES)}")
+    try:
+        return name, scope, Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the key file {path} cannot be read: {error}", "run make init first") from error
 
 
 def _table(keys: list[ApiKey]) -> list[str]:

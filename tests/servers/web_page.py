@@ -37,7 +37,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() in _HANDED_ON}
         try:
             answer = httpx.request(
-                self.command, self.upstream + self.path, content=content, headers=headers, trust_env=False, timeout=30
+                self.command,
+                self.upstream + self.path.removeprefix("/web"),
+                content=content,
+                headers=headers,
+                trust_env=False,
+                timeout=30,
             )
         except httpx.TransportError:
             self._answer(502, b"<html>Bad Gateway</html>", "text/html")

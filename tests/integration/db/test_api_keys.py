@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from onsight.db import Database, create_api_key, list_api_keys, open_database, revoke_api_key, upgrade
+from onsight.db import (
+    Database,
+    Scope,
+    create_api_key,
+    ensure_api_key,
+    list_api_keys,
+    open_database,
+    revoke_api_key,
+    upgrade,
+)
 from onsight.errors import ConfigError, DependencyError
 from services.dl_service.keys import main
 
@@ -121,3 +130,67 @@ def test_command_line_that_is_wrong_exits_with_the_config_code(arguments: list[s
         main(arguments)
 
     assert caught.value.code == ConfigError.exit_code
+
+
+KEY = f"onsight_{'a' * 12}_{'b' * 43}"
+NEWER = f"onsight_{'c' * 12}_{'d' * 43}"
+
+
+def test_ensure_registers_a_key_once_and_ends_the_former_of_its_name(database: Database) -> None:
+    _, other = create_api_key(database, "line-3", ["predict"])
+
+    assert ensure_api_key(database, "deploy", ["admin"], KEY)
+    assert not ensure_api_key(database, "deploy", ["admin"], KEY)
+    assert ensure_api_key(database, "deploy", ["admin"], NEWER)
+
+    valid = {key.key_id for key in list_api_keys(database, only_valid=True)}
+    assert valid == {other.key_id, "c" * 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "text", "problem"),
+    [
+        ("deploy", "admin", "letmein", "is no API key"),
+        ("deploy", "admin", f"onsight_{'a' * 12}_{'c' * 43}", "another secret"),
+        ("deploy", "predict", KEY, "another secret, name or scopes"),
+        ("web", "admin", KEY, "another secret, name or scopes"),
+    ],
+    ids=["no-key", "other-secret", "other-scope", "other-name"],
+)
+def test_ensure_refuses_what_is_not_the_known_key(
+    database: Database, name: str, scope: Scope, text: str, problem: str
+) -> None:
+    ensure_api_key(database, "deploy", ["admin"], KEY)
+
+    with pytest.raises(ConfigError, match=problem) as refused:
+        ensure_api_key(database, name, [scope], text)
+
+    assert text not in str(refused.value)
+    assert [key.name for key in list_api_keys(database, only_valid=True)] == ["deploy"]
+
+
+def test_ensure_does_not_revive_a_revoked_key(database: Database) -> None:
+    ensure_api_key(database, "deploy", ["admin"], KEY)
+    revoke_api_key(database, "a" * 12)
+
+    with pytest.raises(ConfigError, match="was revoked"):
+        ensure_api_key(database, "deploy", ["admin"], KEY)
+
+
+def test_the_command_ensures_keys_of_files_without_showing_them(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "deploy").write_text(f"{KEY}\n")
+
+    codes = [main(["ensure", f"deploy=admin={tmp_path}/deploy"]) for _ in range(2)]
+
+    shown = capsys.readouterr()
+    assert codes == [0, 0]
+    assert shown.out.splitlines() == ["key deploy is new", "key deploy is known"]
+    assert KEY not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("given", ["deploy", "deploy=root=/dev/null", "deploy=admin=/no/such/file"])
+def test_the_command_refuses_what_names_no_key_file(url: str, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ensure", given]) == 2
+    assert "keys: " in capsys.readouterr().err

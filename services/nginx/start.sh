@@ -1,0 +1,33 @@
+#!/bin/sh
+# Writes the parts of nginx.conf that depend on .env and on a secret, then becomes Nginx.
+set -eu
+umask 077
+mkdir -p /tmp/nginx
+
+# The service counts bodies itself, and says more when one is too large: Nginx only stops what is far beyond.
+largest=$((ONSIGHT_MAX_BATCH_BODY_BYTES > ONSIGHT_MAX_BODY_BYTES ? ONSIGHT_MAX_BATCH_BODY_BYTES : ONSIGHT_MAX_BODY_BYTES))
+cat >/tmp/nginx/limits.conf <<END
+client_max_body_size $((largest + 65536));
+client_body_buffer_size 1m;
+client_body_timeout ${ONSIGHT_RECEIVE_TIMEOUT_S}s;
+proxy_read_timeout $((ONSIGHT_REQUEST_DEADLINE_S + 20))s;
+limit_req_zone \$binary_remote_addr zone=requests:10m rate=${NGINX_REQUESTS_PER_S}r/s;
+END
+
+if [ "$NGINX_TLS" = on ]; then
+    for file in tls.crt tls.key; do
+        [ -r "/etc/onsight/tls/$file" ] || { echo "nginx: NGINX_TLS=on, but NGINX_TLS_DIR holds no readable $file" >&2; exit 1; }
+    done
+    cat >/tmp/nginx/listen.conf <<END
+listen 8080 ssl;
+ssl_certificate /etc/onsight/tls/tls.crt;
+ssl_certificate_key /etc/onsight/tls/tls.key;
+ssl_protocols TLSv1.2 TLSv1.3;
+END
+else
+    echo "listen 8080;" >/tmp/nginx/listen.conf
+fi
+
+printf 'proxy_set_header Authorization "Bearer %s";\n' "$(cat /run/secrets/web_api_key)" >/tmp/nginx/web_key.conf
+
+exec nginx -e /dev/stderr -c /etc/onsight/nginx.conf -g "daemon off;"
