@@ -12,7 +12,7 @@ __all__ = ["uuid7"]
 _NS_PER_MS = 1_000_000
 _RANDOM_BITS = 62
 # Of its own, so that whoever seeds the shared generator gets no ids twice; a forked process draws others.
-_RANDOM = random.Random()
+_RANDOM = random.Random()  # noqa: S311 - unique is enough
 os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
