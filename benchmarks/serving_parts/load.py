@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import uvloop
 
@@ -83,10 +84,8 @@ class Client(asyncio.Protocol):
         return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        # What a large request leaves over is sent when the socket takes it: no need to be told.
-        transport.set_write_buffer_limits(high=len(self._request) * 2)
+        # uvloop's transport is none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
 
     def begin(self, phase: Phase) -> None:
         """Sends until the phase ends."""

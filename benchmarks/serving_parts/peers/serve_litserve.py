@@ -2,7 +2,6 @@
 
 import litserve
 from classifier import PORT, WORKERS, Classifier
-from starlette.requests import Request
 
 
 class Api(litserve.LitAPI):
@@ -12,9 +11,9 @@ class Api(litserve.LitAPI):
         """Loads the graph."""
         self.classifier = Classifier()
 
-    async def decode_request(self, request: Request) -> bytes:
-        """The raw body."""
-        return await request.body()
+    def decode_request(self, request) -> bytes:  # noqa: ANN001 - LitServe takes an annotation for a schema
+        """The upload."""
+        return request["file"].file.read()
 
     def predict(self, content: bytes) -> list[float]:
         """One image."""

@@ -31,7 +31,7 @@ if __name__ == "__main__":
     (version.parent / "config.pbtxt").write_text(CONFIG % WORKERS)
     shutil.copyfile(here / "triton_model.py", version / "model.py")
     site_packages = shipped.parents[1]
-    os.environ["PYTHONPATH"] = f"{here}:{site_packages}"
+    os.environ["BENCH_PYTHONPATH"] = f"{here}:{site_packages}"
     os.environ["LD_LIBRARY_PATH"] = str(site_packages / "nvidia_pytriton.libs")
     server = str(shipped / "bin" / "tritonserver")
     options = {

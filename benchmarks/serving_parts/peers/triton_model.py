@@ -1,5 +1,11 @@
 """The Python model that Triton runs; its folder becomes the model repository's."""
 
+import os
+import sys
+
+# Triton's embedded Python does not look at PYTHONPATH.
+sys.path[:0] = os.environ["BENCH_PYTHONPATH"].split(":")
+
 import numpy as np
 import triton_python_backend_utils as backend
 from classifier import Classifier
