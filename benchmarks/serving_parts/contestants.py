@@ -46,9 +46,9 @@ class Running:
         request: The bytes of one request.
         read: Probabilities from the body of an answer.
         must_hold: Keys that an answer must have; without them the row is not what it says.
-        uses_database: Postgres works for it as well.
         count_logged: Predictions on record, where they are to be.
-        must_log: How many there must be, of those answered.
+        must_log: The share of the answers that must be.
+        settle_s: To wait before and after a measurement, for work that goes on in the background.
     """
 
     tree: Tree
@@ -56,7 +56,6 @@ class Running:
     request: bytes
     read: Callable[[bytes], list[float]]
     must_hold: tuple[str, ...] = ()
-    uses_database: bool = False
     count_logged: Callable[[], int] | None = None
     must_log: float = 1.0
     settle_s: float = 0.0

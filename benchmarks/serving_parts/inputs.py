@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, fields
@@ -83,7 +84,7 @@ def make_photograph() -> bytes:
     """A 500x400 JPEG, cut from a photograph that scikit-image ships."""
     from skimage import data
 
-    coffee = Image.fromarray(data.coffee())
+    coffee = Image.fromarray(data.coffee())  # type: ignore[no-untyped-call,unused-ignore]
     left, top = (coffee.width - WIDTH) // 2, (coffee.height - HEIGHT) // 2
     buffer = io.BytesIO()
     coffee.crop((left, top, left + WIDTH, top + HEIGHT)).save(buffer, "JPEG", quality=90)
@@ -95,7 +96,8 @@ def prepare(work: Path, name: str) -> Network:
     network = _network(work, name)
     if not network.classifier_graph.exists():
         command = [sys.executable, "-m", "benchmarks.serving_parts.inputs", str(work), name]
-        subprocess.run(command, check=True, cwd=_ROOT)
+        environment = {**os.environ, "PYTHONPATH": str(_ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        subprocess.run(command, check=True, cwd=_ROOT, env=environment)
     return network
 
 

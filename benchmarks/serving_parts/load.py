@@ -79,10 +79,6 @@ class Client(asyncio.Protocol):
         self._phase: Phase | None = None
         self._sent_s = 0.0
 
-    @property
-    def is_connected(self) -> bool:
-        return self._transport is not None
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transport is none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
@@ -92,6 +88,11 @@ class Client(asyncio.Protocol):
         self._phase = phase
         phase.busy += 1
         self._send()
+
+    def close(self) -> None:
+        """Hangs up."""
+        if self._transport is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -141,27 +142,28 @@ def is_complete(answer: bytes) -> bool:
     return answer.endswith(b"0\r\n\r\n")
 
 
-async def run_phase(clients: list[Client], orders: Orders, duration_s: float) -> Phase:
-    """Loads for a while; connections that the server closed are opened again first."""
-    loop = asyncio.get_running_loop()
+async def run_phase(orders: Orders, duration_s: float) -> Phase:
+    """Loads for a while, over connections of its own: a server may close those that have been idle."""
+    loop, request = asyncio.get_running_loop(), base64.b64decode(orders.request)
+    clients = [Client(request) for _ in range(orders.clients)]
     for client in clients:
-        if not client.is_connected:
-            await loop.create_connection(lambda client=client: client, "127.0.0.1", orders.port)  # type: ignore[misc]
+        await loop.create_connection(lambda client=client: client, "127.0.0.1", orders.port)  # type: ignore[misc]
     phase = Phase(time.perf_counter() + duration_s)
     for client in clients:
         client.begin(phase)
     await asyncio.wait_for(phase.idle.wait(), duration_s + orders.timeout_s)
+    for client in clients:
+        client.close()
     return phase
 
 
 async def measure(orders: Orders) -> Seen:
     """Warms up, waits for the word, measures."""
-    clients = [Client(base64.b64decode(orders.request)) for _ in range(orders.clients)]
-    warm = await run_phase(clients, orders, orders.warm_up_s) if orders.warm_up_s else Phase(0)
+    warm = await run_phase(orders, orders.warm_up_s) if orders.warm_up_s else Phase(0)
     print("warm", flush=True)
     sys.stdin.readline()
     started_s, started_cpu_s = time.perf_counter(), time.process_time()
-    phase = await run_phase(clients, orders, orders.duration_s)
+    phase = await run_phase(orders, orders.duration_s)
     seen = Seen(seconds=time.perf_counter() - started_s, cpu_s=time.process_time() - started_cpu_s)
     latencies_ms = sorted(1000 * latency for latency in phase.latencies_s) or [0.0]
     errors = warm.errors + phase.errors

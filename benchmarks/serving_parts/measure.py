@@ -17,7 +17,7 @@ import psutil
 from benchmarks.serving_parts.contestants import ROOT, Contestant, Place, Running, clean_environment, probabilities
 from benchmarks.serving_parts.inputs import Network
 from benchmarks.serving_parts.load import Orders, Seen
-from benchmarks.serving_parts.processes import NotRunError, Tree, wait_until
+from benchmarks.serving_parts.processes import NotRunError, wait_until
 
 __all__ = ["Cell", "Effort", "Turn", "other_cores", "take_turn"]
 
@@ -100,7 +100,8 @@ def take_turn(contestant: Contestant, network: Network, place: Place, effort: Ef
 def other_cores(before: Any, after: Any, elapsed_s: float, ours_s: float) -> float:  # noqa: ANN401 - psutil's tuple
     """Cores that were busy with anything but ours, stolen time included, on average."""
     idle_s = (after.idle + after.iowait) - (before.idle + before.iowait)
-    return round(max(0.0, (os.cpu_count() or 1) - (idle_s + ours_s) / elapsed_s), 2)
+    cores = (os.cpu_count() or 1) - (idle_s + ours_s) / elapsed_s
+    return float(round(max(0.0, cores), 2))
 
 
 def _check_answer(running: Running, expected: list[float]) -> None:
@@ -136,7 +137,9 @@ def _load(
     time.sleep(running.settle_s)
     used_s = [tree.cpu_s() - before for tree, before in zip(trees, used_s, strict=True)]
     if seen.errors:
-        raise NotRunError(f"{seen.errors} ERRORS among {seen.requests} answers at {clients} clients: {seen.first_error}")
+        raise NotRunError(
+            f"{seen.errors} ERRORS among {seen.requests} answers at {clients} clients: {seen.first_error}"
+        )
     count = seen.requests + seen.warm_up_requests
     if warm_only:
         return None, count

@@ -105,7 +105,8 @@ def _first_prediction(answer: bytes) -> list[float]:
 def _triton_output(answer: bytes) -> list[float]:
     # A head in JSON, then the tensor as it is in memory.
     _, end = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
-    return np.frombuffer(answer[end:], np.float32).tolist()
+    values: list[float] = np.frombuffer(answer[end:], np.float32).tolist()
+    return values
 
 
 PEERS = (
@@ -119,9 +120,7 @@ PEERS = (
         ("bentoml", "serve", "serve_bentoml:Classify", "--working-dir", "{here}", "--port", "{port}"),
     ),
     Peer("LitServe", "litserve", "/health", lambda jpeg: multipart("/predict", "file", jpeg), _plain),
-    Peer(
-        "MLServer", "mlserver", "/v2/models/classifier/ready", _mlserver_request, _first_output
-    ),
+    Peer("MLServer", "mlserver", "/v2/models/classifier/ready", _mlserver_request, _first_output),
     Peer("mosec", "mosec", "/", _raw("/inference"), _plain),
     Peer("Ray Serve", "ray", "/", _raw("/"), _plain),
     Peer("mlflow models serve", "mlflow", "/ping", _mlflow_request, _first_prediction),

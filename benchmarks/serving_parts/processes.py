@@ -36,14 +36,14 @@ class Tree:
 
     def resident_mib(self) -> list[dict[str, float | str]]:
         """Resident and proportional memory of each process, the largest first."""
-        found = []
+        found: list[dict[str, float | str]] = []
         for process in self._living():
             try:
                 memory, command = process.memory_full_info(), process.cmdline()
             except psutil.Error:
                 continue
-            sizes = {"rss_mib": round(memory.rss / _MIB, 1), "pss_mib": round(memory.pss / _MIB, 1)}
-            found.append({"process": " ".join(command)[:100], **sizes})
+            rss_mib, pss_mib = round(memory.rss / _MIB, 1), round(memory.pss / _MIB, 1)
+            found.append({"process": " ".join(command)[:100], "rss_mib": rss_mib, "pss_mib": pss_mib})
         return sorted(found, key=lambda row: -float(row["rss_mib"]))
 
     def _living(self) -> list[psutil.Process]:
@@ -84,8 +84,13 @@ def answers(port: int, path: str) -> bool:
 
 
 @contextmanager
-def served(command: Sequence[str | Path], environment: Mapping[str, str], log: Path, is_up: Callable[[], bool],
-           timeout_s: float = 120) -> Iterator[Tree]:
+def served(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    log: Path,
+    is_up: Callable[[], bool],
+    timeout_s: float = 120,
+) -> Iterator[Tree]:
     """Runs a server until the block ends.
 
     Args:

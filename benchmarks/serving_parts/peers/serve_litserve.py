@@ -11,8 +11,8 @@ class Api(litserve.LitAPI):
         """Loads the graph."""
         self.classifier = Classifier()
 
-    def decode_request(self, request) -> bytes:  # noqa: ANN001 - LitServe takes an annotation for a schema
-        """The upload."""
+    def decode_request(self, request) -> bytes:
+        """The upload. No annotation: LitServe would take it for a schema."""
         return request["file"].file.read()
 
     def predict(self, content: bytes) -> list[float]:
@@ -25,6 +25,12 @@ class Api(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=WORKERS, fast_queue=True)
-    server.run(port=PORT, host="127.0.0.1", num_api_servers=WORKERS, generate_client_file=False, access_log=False,
-               log_level="warning")
+    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=WORKERS, fast_queue=True, timeout=120)
+    server.run(
+        port=PORT,
+        host="127.0.0.1",
+        num_api_servers=WORKERS,
+        generate_client_file=False,
+        access_log=False,
+        log_level="warning",
+    )

@@ -27,8 +27,25 @@ if __name__ == "__main__":
     folder = Path(os.environ["BENCH_WORK"]) / "mlflow_model"
     shutil.rmtree(folder, ignore_errors=True)
     here = Path(__file__).parent
-    mlflow.pyfunc.save_model(str(folder), python_model=Model(), code_paths=[str(here / "classifier.py")],
-                             pip_requirements=["onnxruntime"])
+    mlflow.pyfunc.save_model(
+        str(folder), python_model=Model(), code_paths=[str(here / "classifier.py")], pip_requirements=["onnxruntime"]
+    )
     mlflow_cli = str(Path(sys.executable).with_name("mlflow"))
-    os.execv(mlflow_cli, [mlflow_cli, "models", "serve", "-m", str(folder), "--env-manager", "local", "-h", "127.0.0.1",
-                          "-p", str(PORT), "-w", str(WORKERS)])
+    os.execv(
+        mlflow_cli,
+        [
+            mlflow_cli,
+            "models",
+            "serve",
+            "-m",
+            str(folder),
+            "--env-manager",
+            "local",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(PORT),
+            "-w",
+            str(WORKERS),
+        ],
+    )

@@ -6,12 +6,11 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 from classifier import PORT, WORKERS, Classifier
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
-
-import numpy as np
 
 
 class Runtime(MLModel):

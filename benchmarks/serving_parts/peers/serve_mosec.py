@@ -23,7 +23,7 @@ class Inference(Worker):
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = ["--port", str(PORT), "--address", "127.0.0.1", "--log-level", "warning"]
+    sys.argv[1:] = ["--port", str(PORT), "--address", "127.0.0.1", "--log-level", "warning", "--timeout", "120000"]
     server = Server()
     server.append_worker(Inference, num=WORKERS, max_batch_size=1)
     server.run()

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(shipped / "backends", work / "backends")
     stub = shipped / "python_backend_stubs" / "3.11" / "triton_python_backend_stub"
-    os.symlink(stub, work / "backends" / "python" / stub.name)
+    (work / "backends" / "python" / stub.name).symlink_to(stub)
     version = work / "models" / "classifier" / "1"
     version.mkdir(parents=True)
     (version.parent / "config.pbtxt").write_text(CONFIG % WORKERS)
