@@ -43,10 +43,11 @@ from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "serving.json"
+PEER_NAMES = tuple(dict.fromkeys(peer.environment for peer in PEERS))
 GROUPS: dict[str, tuple[Contestant, ...]] = {
     "onsight": ONSIGHT_ROWS,
     "reference": (ReferenceRow(),),
-    **{peer.environment: (peer,) for peer in PEERS},
+    **{name: tuple(peer for peer in PEERS if peer.environment == name) for name in PEER_NAMES},
 }
 CHOICES = ("limit", *GROUPS)
 # The reference design answers about once a second.

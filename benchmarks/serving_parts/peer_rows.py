@@ -32,6 +32,7 @@ class Peer:
         ask: The request for an image.
         read: Probabilities from an answer.
         arguments: That run it; the file itself when empty.
+        batch: The most images in one call of the graph.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Peer:
     ask: Callable[[bytes], bytes]
     read: Callable[[bytes], list[float]]
     arguments: tuple[str, ...] = ()
+    batch: int = 1
 
     @contextmanager
     def serve(self, network: Network, place: Place) -> Iterator[Running]:
@@ -52,6 +54,7 @@ class Peer:
         environment = clean_environment(
             BENCH_PORT=port,
             BENCH_WORKERS=place.workers,
+            BENCH_BATCH=self.batch,
             BENCH_GRAPH=network.classifier_graph,
             BENCH_SIDE=network.side,
             BENCH_WORK=work,
@@ -120,8 +123,10 @@ PEERS = (
         ("bentoml", "serve", "serve_bentoml:Classify", "--working-dir", "{here}", "--port", "{port}"),
     ),
     Peer("LitServe", "litserve", "/health", lambda jpeg: multipart("/predict", "file", jpeg), _plain),
+    Peer("LitServe, batches", "litserve", "/health", lambda jpeg: multipart("/predict", "file", jpeg), _plain, batch=8),
     Peer("MLServer", "mlserver", "/v2/models/classifier/ready", _mlserver_request, _first_output),
     Peer("mosec", "mosec", "/", _raw("/inference"), _plain),
+    Peer("mosec, batches", "mosec", "/", _raw("/inference"), _plain, batch=8),
     Peer("Ray Serve", "ray", "/", _raw("/"), _plain),
     Peer("mlflow models serve", "mlflow", "/ping", _mlflow_request, _first_prediction),
     Peer("Triton, Python backend", "triton", "/v2/health/ready", _triton_request, _triton_output),

@@ -10,6 +10,7 @@ from PIL import Image
 
 PORT = int(os.environ.get("BENCH_PORT", "0"))
 WORKERS = int(os.environ.get("BENCH_WORKERS", "2"))
+BATCH = int(os.environ.get("BENCH_BATCH", "1"))
 GRAPH = os.environ.get("BENCH_GRAPH", "")
 SIDE = int(os.environ.get("BENCH_SIDE", "0"))
 

@@ -1,7 +1,7 @@
 """LitServe: two workers behind two API servers, over its fast queue (ZeroMQ)."""
 
 import litserve
-from classifier import PORT, WORKERS, Classifier
+from classifier import BATCH, PORT, WORKERS, Classifier
 
 
 class Api(litserve.LitAPI):
@@ -24,8 +24,17 @@ class Api(litserve.LitAPI):
         return {"probabilities": output}
 
 
+class BatchedApi(Api):
+    """The same, for what is waiting; LitServe makes the lists and takes them apart."""
+
+    def predict(self, contents: list[bytes]) -> list[list[float]]:
+        """Several images."""
+        return self.classifier.predict_batch(contents)
+
+
 if __name__ == "__main__":
-    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=WORKERS, fast_queue=True, timeout=120)
+    api = Api() if BATCH == 1 else BatchedApi(max_batch_size=BATCH, batch_timeout=0.001)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=WORKERS, fast_queue=True, timeout=120)
     server.run(
         port=PORT,
         host="127.0.0.1",

@@ -1,8 +1,8 @@
-"""mosec: its Rust front, and two Python workers that take the raw body."""
+"""mosec: its Rust front, and two Python workers that take the raw body, one at a time or in batches."""
 
 import sys
 
-from classifier import PORT, WORKERS, Classifier
+from classifier import BATCH, PORT, WORKERS, Classifier
 from mosec import Server, Worker
 
 
@@ -22,8 +22,19 @@ class Inference(Worker):
         return {"probabilities": self.classifier.predict(data)}
 
 
+class BatchedInference(Inference):
+    """The same, for what is waiting."""
+
+    def forward(self, data: list[bytes]) -> list[dict[str, list[float]]]:
+        """Several images."""
+        return [{"probabilities": row} for row in self.classifier.predict_batch(data)]
+
+
 if __name__ == "__main__":
     sys.argv[1:] = ["--port", str(PORT), "--address", "127.0.0.1", "--log-level", "warning", "--timeout", "120000"]
     server = Server()
-    server.append_worker(Inference, num=WORKERS, max_batch_size=1)
+    if BATCH == 1:
+        server.append_worker(Inference, num=WORKERS)
+    else:
+        server.append_worker(BatchedInference, num=WORKERS, max_batch_size=BATCH, max_wait_time=1)
     server.run()
