@@ -18,6 +18,8 @@ import uvloop
 
 __all__ = ["Orders", "Seen"]
 
+_BETWEEN_CONNECTIONS_S = 0.005
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -62,6 +64,7 @@ class Seen:
 class Phase:
     """One stretch of load; ends when every client has its last answer."""
 
+    started_s: float
     deadline_s: float
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     latencies_s: list[float] = field(default_factory=list)
@@ -147,8 +150,10 @@ async def run_phase(orders: Orders, duration_s: float) -> Phase:
     loop, request = asyncio.get_running_loop(), base64.b64decode(orders.request)
     clients = [Client(request) for _ in range(orders.clients)]
     for client in clients:
+        # Not in one burst, which a single worker process would accept whole.
+        await asyncio.sleep(_BETWEEN_CONNECTIONS_S)
         await loop.create_connection(lambda client=client: client, "127.0.0.1", orders.port)  # type: ignore[misc]
-    phase = Phase(time.perf_counter() + duration_s)
+    phase = Phase(started_s := time.perf_counter(), started_s + duration_s)
     for client in clients:
         client.begin(phase)
     await asyncio.wait_for(phase.idle.wait(), duration_s + orders.timeout_s)
@@ -159,12 +164,12 @@ async def run_phase(orders: Orders, duration_s: float) -> Phase:
 
 async def measure(orders: Orders) -> Seen:
     """Warms up, waits for the word, measures."""
-    warm = await run_phase(orders, orders.warm_up_s) if orders.warm_up_s else Phase(0)
+    warm = await run_phase(orders, orders.warm_up_s) if orders.warm_up_s else Phase(0, 0)
     print("warm", flush=True)
     sys.stdin.readline()
-    started_s, started_cpu_s = time.perf_counter(), time.process_time()
+    started_cpu_s = time.process_time()
     phase = await run_phase(orders, orders.duration_s)
-    seen = Seen(seconds=time.perf_counter() - started_s, cpu_s=time.process_time() - started_cpu_s)
+    seen = Seen(seconds=time.perf_counter() - phase.started_s, cpu_s=time.process_time() - started_cpu_s)
     latencies_ms = sorted(1000 * latency for latency in phase.latencies_s) or [0.0]
     errors = warm.errors + phase.errors
     seen.requests, seen.warm_up_requests = len(phase.latencies_s), len(warm.latencies_s)

@@ -58,6 +58,8 @@ class Peer:
             BENCH_GRAPH=network.classifier_graph,
             BENCH_SIDE=network.side,
             BENCH_WORK=work,
+            # uvloop and libuv: workers that share a socket take one connection at a time.
+            UV_TCP_SINGLE_ACCEPT=1,
             PYTHONPATH=_HERE,
             PATH=f"{programs}:/usr/local/bin:/usr/bin:/bin",
         )
