@@ -39,6 +39,7 @@ from benchmarks.serving_parts.processes import NotRunError, Tree
 from benchmarks.serving_parts.report import report
 from benchmarks.serving_parts.results import NetworkResults
 from benchmarks.serving_parts.verdicts import judge
+from onsight.images import read_image
 from tests.servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parent.parent
@@ -85,11 +86,12 @@ def parse_plan(arguments: argparse.Namespace) -> Plan:
     return Plan(names, networks, rounds, Effort((1, 8, 32), seconds, min(seconds, 3.0)), arguments.quick)
 
 
-def expected_probabilities(network: Network, photograph: bytes) -> list[float]:
-    """What every row must answer."""
-    image = Image.open(io.BytesIO(photograph)).resize((network.side, network.side), Image.Resampling.BICUBIC)
+def expected_probabilities(network: Network, photograph: bytes) -> list[list[float]]:
+    """What a row must answer: the peers decode the whole photograph, ours may decode it at a reduced scale."""
+    whole = Image.open(io.BytesIO(photograph)).resize((network.side, network.side), Image.Resampling.BICUBIC)
+    images = np.stack([np.asarray(whole), read_image(photograph, network.side, network.side)])
     session = ort.InferenceSession(str(network.classifier_graph))
-    found: list[float] = session.run(None, {"image": np.asarray(image)[np.newaxis]})[0][0].tolist()
+    found: list[list[float]] = session.run(None, {"image": images})[0].tolist()
     return found
 
 
