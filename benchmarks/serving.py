@@ -51,6 +51,7 @@ GROUPS: dict[str, tuple[Contestant, ...]] = {
     **{name: tuple(peer for peer in PEERS if peer.environment == name) for name in PEER_NAMES},
 }
 CHOICES = ("limit", *GROUPS)
+USUAL_NETWORKS = ("demo", "resnet50")
 # The reference design answers about once a second.
 SLOW = frozenset({ReferenceRow().name})
 
@@ -82,7 +83,7 @@ def parse_plan(arguments: argparse.Namespace) -> Plan:
         raise SystemExit(f"--only knows {', '.join(CHOICES)}; not {', '.join(unknown)}")
     seconds = arguments.seconds or (1.5 if arguments.quick else 5.0)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    networks = tuple(arguments.networks.split(",")) if arguments.networks else NETWORKS
+    networks = tuple(arguments.networks.split(",")) if arguments.networks else USUAL_NETWORKS
     return Plan(names, networks, rounds, Effort((1, 8, 32), seconds, min(seconds, 3.0)), arguments.quick)
 
 

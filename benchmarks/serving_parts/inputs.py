@@ -31,6 +31,8 @@ _ROOT = Path(__file__).parents[2]
 _SOURCES = ("onsight/training", "onsight/bundle", "benchmarks/serving_parts/inputs.py")
 _ARCHITECTURES = {
     "demo": ("efficientnet_lite0", 128, "bundled", ("functional", "defective")),
+    # What the reference design was first measured with.
+    "small": ("small_cnn", 50, "none", ("functional", "defective")),
     "resnet50": ("resnet50", 224, "none", tuple(f"class_{index}" for index in range(10))),
 }
 NETWORKS = tuple(_ARCHITECTURES)
