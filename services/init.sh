@@ -31,6 +31,13 @@ for name in deploy web; do
     keep "${name}_api_key" "onsight_$(random_hex)_$(random_text)"
 done
 keep jupyter_token "$(random_text)"
+keep grafana_password "$(random_text)"
+keep pgadmin_password "$(random_text)"
+keep reader_password "$(cut -d: -f5 secrets/reader_database)"
+# Where alerts go is not ours to make up: empty until the team writes it.
+for name in alert_webhook_url alert_smtp_password; do
+    [ -e "secrets/$name" ] || : >"secrets/$name"
+done
 
 # The containers run as the owner of the secrets: as you, or, where you are root, as the user that .env names.
 if [ "$(id -u)" = 0 ]; then

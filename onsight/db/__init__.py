@@ -6,7 +6,7 @@ from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
-from onsight.db.outbox import Outbox, WhenFull
+from onsight.db.outbox import Outbox
 from onsight.db.records import (
     ApiCallRecord,
     PredictionRecord,
@@ -39,7 +39,6 @@ __all__ = [
     "RefusedRecordError",
     "Scope",
     "ShipReport",
-    "WhenFull",
     "WorkerReport",
     "WorkerRow",
     "create_api_key",

@@ -25,7 +25,7 @@ from onsight.db.identifiers import uuid7
 from onsight.db.records import ApiCallRecord, PredictionRecord, plain_values
 from onsight.errors import StorageError
 
-__all__ = ["Outbox", "Record", "Segment", "WhenFull", "claim", "decode_record", "encode_record", "read_segment"]
+__all__ = ["Outbox", "Record", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
 
 Record = PredictionRecord | ApiCallRecord
 WhenFull = Literal["drop_oldest", "refuse"]

@@ -25,7 +25,7 @@ def main() -> int:
     """Serves until it is stopped; answers the exit code."""
     try:
         settings = _read_settings()
-        settings.engine.check()
+        settings.check()
         listener = _listen(settings.host, settings.port)
     except OnsightError as error:
         print(f"dl_service: {error}", file=sys.stderr)

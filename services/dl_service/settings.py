@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from onsight.bundle import Engine
-from onsight.db import WhenFull
-from onsight.image_archive import ArchivePolicy
-from onsight.images import ImageLimits
 from onsight.settings import Settings
-from services.dl_service.access import needs_keys
-from services.dl_service.batching import BatchLimits
-from services.dl_service.probation import ProbationRules
+
+# The process that only watches over the workers reads settings too, and needs none of these: they take a second.
+if TYPE_CHECKING:
+    from onsight.bundle import Engine
+    from onsight.image_archive import ArchivePolicy
+    from onsight.images import ImageLimits
+    from services.dl_service.batching import BatchLimits
+    from services.dl_service.probation import ProbationRules
 
 __all__ = ["ServiceSettings"]
 
 _MIB = 1024 * 1024
+_CPU_PROVIDER = "CPUExecutionProvider"
 
 
 class ServiceSettings(Settings):
@@ -44,7 +46,7 @@ class ServiceSettings(Settings):
     inference_threads: int = Field(0, ge=0, le=256, description="batches worked on at once; 0: one per core")
     session_threads: int = Field(1, ge=0, le=256, description="ONNX Runtime's threads on one image; 0: one per core")
     execution_providers: str = Field(
-        "CPUExecutionProvider", description="ONNX Runtime's, separated by commas, the preferred one first"
+        _CPU_PROVIDER, description="ONNX Runtime's, separated by commas, the preferred one first"
     )
     max_batch: int = Field(8, ge=1, le=256, description="images in one batch; smaller ones while little is queued")
     queue_size: int = Field(64, ge=1, description="images that wait or are worked on, in each worker")
@@ -57,7 +59,9 @@ class ServiceSettings(Settings):
 
     max_upload_bytes: int = Field(1024 * _MIB, ge=1, description="of all bodies in flight together, in each worker")
     outbox_max_bytes: int = Field(1024 * _MIB, ge=1, description="of predictions the database has not taken yet")
-    outbox_when_full: WhenFull = Field("drop_oldest", description="or refuse: requests, until the database is back")
+    outbox_when_full: Literal["drop_oldest", "refuse"] = Field(
+        "drop_oldest", description="or refuse: requests, until the database is back"
+    )
     archive_share: float = Field(1.0, ge=0, le=1, description="of the uploaded images that is kept")
     archive_days: float = Field(30.0, gt=0, description="that an image is kept after it was last uploaded")
     archive_max_bytes: int = Field(10 * 1024 * _MIB, ge=1, description="of all kept images; the oldest go first")
@@ -72,11 +76,15 @@ class ServiceSettings(Settings):
     @property
     def needs_keys(self) -> bool:
         """Whether requests must carry an API key."""
+        from services.dl_service.access import needs_keys
+
         return needs_keys(self.host, allow_open=self.allow_open, require_api_keys=self.require_api_keys)
 
     @property
     def batch_limits(self) -> BatchLimits:
         """How much one worker takes on at once."""
+        from services.dl_service.batching import BatchLimits
+
         cores = len(os.sched_getaffinity(0))
         threads = self.inference_threads or max(1, cores // self.workers)
         return BatchLimits(threads, self.queue_size, self.max_batch, self.request_deadline_s)
@@ -84,20 +92,37 @@ class ServiceSettings(Settings):
     @property
     def engine(self) -> Engine:
         """How graphs are run."""
+        from onsight.bundle import Engine
+
         providers = tuple(name.strip() for name in self.execution_providers.split(",") if name.strip())
         return Engine(self.session_threads, providers)
 
     @property
     def probation_rules(self) -> ProbationRules:
         """What a new version must live up to."""
+        from services.dl_service.probation import ProbationRules
+
         return ProbationRules(self.probation_requests, self.probation_max_failed_share, self.probation_max_slowdown)
 
     @property
     def archive_policy(self) -> ArchivePolicy:
         """Which uploaded images are kept."""
+        from onsight.image_archive import ArchivePolicy
+
         return ArchivePolicy(self.archive_share, self.archive_days, self.archive_max_bytes)
 
     @property
     def image_limits(self) -> ImageLimits:
         """What an uploaded image may be."""
+        from onsight.images import ImageLimits
+
         return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_image_pixels)
+
+    def check(self) -> None:
+        """Refuses what this installation cannot do.
+
+        Raises:
+            ConfigError: ONNX Runtime was built without an execution provider that is asked for.
+        """
+        if self.execution_providers != _CPU_PROVIDER:
+            self.engine.check()

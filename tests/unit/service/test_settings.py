@@ -1,11 +1,14 @@
-"""The service's settings, and the refusal to stand open."""
+"""The service's settings."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from onsight.errors import ConfigError
 from services.dl_service.settings import ServiceSettings
 
 
@@ -28,3 +31,16 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     settings = ServiceSettings()
 
     assert (settings.port, settings.image_limits.max_bytes, settings.batch_limits.threads) == (4300, 2048, 3)
+
+
+def test_check_of_a_provider_that_is_not_installed_names_it() -> None:
+    ServiceSettings().check()
+    with pytest.raises(ConfigError, match="NoSuchExecutionProvider"):
+        ServiceSettings(execution_providers="CPUExecutionProvider, NoSuchExecutionProvider").check()
+
+
+def test_supervisor_imports_nothing_that_only_workers_need() -> None:
+    heavy = "{'sqlalchemy', 'onnxruntime', 'numpy', 'fastapi'}"
+    code = f"import sys, services.dl_service.__main__; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
