@@ -168,7 +168,8 @@ def test_training_when_multi_label_then_learns_each_label(
     assert (probabilities[:, 1] > 0.5).mean() > 0.8
     assert (probabilities.sum(axis=1) > 1).any()
     labels = splits["valid"].labels
-    bce = -(labels * np.log(probabilities) + (1 - labels) * np.log(1 - probabilities)).mean()
+    likelihoods = np.where(labels > 0.5, probabilities, 1 - probabilities).clip(1e-7, 1)  # as Keras bounds its logs
+    bce = -np.log(likelihoods).mean()
     assert bce == pytest.approx(min(outcome.history["val_loss"]), rel=1e-3)
 
 
