@@ -6,6 +6,13 @@ from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
+from onsight.db.monitoring_tables import (
+    DriftAlertRow,
+    DriftResultRow,
+    FeedbackRow,
+    RetrainingRow,
+    ReviewItemRow,
+)
 from onsight.db.outbox import Outbox
 from onsight.db.records import (
     ApiCallRecord,
@@ -31,12 +38,17 @@ __all__ = [
     "Database",
     "DesiredModel",
     "DesiredModelRow",
+    "DriftAlertRow",
+    "DriftResultRow",
+    "FeedbackRow",
     "Outbox",
     "OutboxShipper",
     "PredictionRecord",
     "PredictionRow",
     "PredictionWindow",
     "RefusedRecordError",
+    "RetrainingRow",
+    "ReviewItemRow",
     "Scope",
     "ShipReport",
     "WorkerReport",

@@ -18,6 +18,7 @@ __all__ = [
     "FloatArray",
     "JsonObject",
     "PredictionRow",
+    "Sequence",
     "UtcDateTime",
     "WorkerRow",
 ]
@@ -77,6 +78,10 @@ class PredictionRow(Base):
     image_format: Mapped[str] = mapped_column(String(16))
     client: Mapped[str] = mapped_column(String(128))
     timings_ms: Mapped[dict[str, Any]] = mapped_column(JsonObject)
+    # What the drift monitor asks of the picture itself; rows from before these columns have none.
+    image_brightness: Mapped[float | None] = mapped_column(Float(53))
+    image_contrast: Mapped[float | None] = mapped_column(Float(53))
+    image_sharpness: Mapped[float | None] = mapped_column(Float(53))
 
 
 Index(
