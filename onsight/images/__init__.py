@@ -8,7 +8,7 @@ from onsight.images.reading import (
     load_image,
     read_image,
     read_image_file,
-    reduce_image,
+    reduced_size,
     resize_image,
 )
 
@@ -20,6 +20,6 @@ __all__ = [
     "load_image",
     "read_image",
     "read_image_file",
-    "reduce_image",
+    "reduced_size",
     "resize_image",
 ]

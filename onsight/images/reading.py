@@ -24,7 +24,7 @@ __all__ = [
     "load_image",
     "read_image",
     "read_image_file",
-    "reduce_image",
+    "reduced_size",
     "resize_image",
 ]
 
@@ -123,13 +123,23 @@ def decode_reduced(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_
         ImageError: As ``decode_image``.
     """
     header = open_header(content, limits)
-    return reduce_image(load_rgb(header, fitting_size(header.size, max_side)), max_side)
-
-
-def reduce_image(image: Image.Image, max_side: int) -> Image.Image:
-    """The image itself, or a smaller one of its shape whose longer side is ``max_side`` pixels."""
-    size = fitting_size(image.size, max_side)
+    size = _upright_fit(header, max_side)
+    image = load_rgb(header, fitting_size(header.size, max_side))
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def reduced_size(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
+    """Width and height of what ``decode_reduced`` gives, from the file's header alone.
+
+    Raises:
+        ImageError: As ``decode_image``, but for damage behind the header.
+    """
+    return _upright_fit(open_header(content, limits), max_side)
+
+
+def _upright_fit(header: Image.Image, max_side: int) -> tuple[int, int]:
+    width, height = fitting_size(header.size, max_side)
+    return (height, width) if is_sideways(header) else (width, height)
 
 
 def load_image(path: Path, width: int, height: int, limits: ImageLimits = DEFAULT_LIMITS) -> ImageArray:

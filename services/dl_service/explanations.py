@@ -10,12 +10,11 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from onsight.bundle import Bundle
 from onsight.errors import OnsightError
 from onsight.explain import MAX_SIDE, PictureFormat, class_activation_map, draw_heat_map, encode_picture, lay_over
-from onsight.images import ImageLimits, decode_reduced, reduce_image
+from onsight.images import ImageLimits, decode_reduced, reduced_size
 from services.dl_service.errors import ExplainRequestError, UnexplainableError
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 ExplainKind = Literal["heatmap", "overlay", "both"]
-Source = bytes | Image.Image | NDArray[np.uint8]
 
 _LOG = logging.getLogger(__name__)
 _MOST_CHOICES_SHOWN = 20
@@ -90,7 +88,7 @@ def check_explain(request: ExplainRequest, bundle: Bundle) -> None:
 
 
 def explain(
-    source: Source,
+    content: bytes,
     bundle: Bundle,
     feature_maps: NDArray[np.float32],
     request: ExplainRequest,
@@ -100,7 +98,7 @@ def explain(
     """Explain one answer. It may fail: call it when the answer is on record, or call ``explain_or_say_why``.
 
     Args:
-        source: The image file; or its upright RGB pixels, uint8 [H, W, 3] or as a Pillow image, where they are at hand.
+        content: The image file.
         bundle: That answered.
         feature_maps: float32 [h, w, F], the image's row of what ``OnnxClassifier.run_explained`` gave.
         request: What is asked for.
@@ -113,13 +111,13 @@ def explain(
         BundleError: The feature maps are not finite.
         ImageError: The file cannot be used.
     """
-    pictures = make_pictures(source, bundle, feature_maps, request, top_class, limits)
+    pictures = make_pictures(content, bundle, feature_maps, request, top_class, limits)
     heat_map, overlay = (base64.b64encode(file).decode() if file else None for file in pictures)
     return Explanation(heat_map, overlay, request.class_name or top_class)
 
 
 def explain_or_say_why(
-    source: Source,
+    content: bytes,
     bundle: Bundle,
     feature_maps: NDArray[np.float32],
     request: ExplainRequest,
@@ -128,7 +126,7 @@ def explain_or_say_why(
 ) -> Explanation:
     """As ``explain``, but never raises: the prediction that it belongs to was made and is on record."""
     try:
-        return explain(source, bundle, feature_maps, request, top_class, limits)
+        return explain(content, bundle, feature_maps, request, top_class, limits)
     except OnsightError as error:
         why = error.message
     except Exception:  # noqa: BLE001 - whatever it is, the answer is right and must reach the client
@@ -138,7 +136,7 @@ def explain_or_say_why(
 
 
 def make_pictures(
-    source: Source,
+    content: bytes,
     bundle: Bundle,
     feature_maps: NDArray[np.float32],
     request: ExplainRequest,
@@ -148,14 +146,13 @@ def make_pictures(
     """The files of the heat map and of the overlay, each if it is asked for; otherwise as ``explain``."""
     weights = _class_weights(bundle, request.class_name or top_class)
     activation_map = class_activation_map(feature_maps, weights)
-    image = _as_image(source, limits)
+    if request.kind == "heatmap":  # needs no pixel of the image
+        heat_map = draw_heat_map(activation_map, *reduced_size(content, MAX_SIDE, limits))
+        return encode_picture(heat_map, request.picture_format), None
+    image = decode_reduced(content, MAX_SIDE, limits)
     heat_map = draw_heat_map(activation_map, image.width, image.height)
-    raw = overlaid = None
-    if request.kind != "overlay":
-        raw = encode_picture(heat_map, request.picture_format)
-    if request.kind != "heatmap":
-        overlaid = encode_picture(lay_over(image, heat_map), request.picture_format)
-    return raw, overlaid
+    raw = encode_picture(heat_map, request.picture_format) if request.kind == "both" else None
+    return raw, encode_picture(lay_over(image, heat_map), request.picture_format)
 
 
 def _class_weights(bundle: Bundle, class_name: str) -> NDArray[np.float32]:
@@ -167,12 +164,6 @@ def _class_weights(bundle: Bundle, class_name: str) -> NDArray[np.float32]:
         )
     classes = bundle.metadata.classes
     return explainer.class_weights[:, classes.index(_choice("explain_class", class_name, classes))]
-
-
-def _as_image(source: Source, limits: ImageLimits) -> Image.Image:
-    if isinstance(source, bytes):
-        return decode_reduced(source, MAX_SIDE, limits)
-    return reduce_image(source if isinstance(source, Image.Image) else Image.fromarray(source), MAX_SIDE)
 
 
 def _choice(name: str, value: str, allowed: Sequence[str]) -> str:

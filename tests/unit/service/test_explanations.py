@@ -132,16 +132,16 @@ def test_explain_any_size_within_the_bound(small_bundle: Bundle, size: tuple[int
     assert decoded(explanation.raw_hm_img).size == decoded(explanation.overlaid_img).size == expected
 
 
-def test_explain_is_the_same_from_pixels_that_were_decoded_before(small_bundle: Bundle) -> None:
-    content = pictures.jpeg(width=400, height=300)
+@pytest.mark.parametrize("size", [(400, 300), (1501, 1001), (2999, 20)])
+def test_explain_when_the_heat_map_alone_then_the_same_as_with_the_overlay(
+    small_bundle: Bundle, size: tuple[int, int]
+) -> None:
+    content = pictures.jpeg(width=size[0], height=size[1])
     maps = feature_maps_of(small_bundle, content)
-    pixels = decode_image(content)
 
-    explanations = [
-        explain(source, small_bundle, maps, PNG, TOP) for source in (content, pixels, Image.fromarray(pixels))
-    ]
+    alone, both = (explain(content, small_bundle, maps, replace(PNG, kind=kind), TOP) for kind in ("heatmap", "both"))
 
-    assert explanations[0] == explanations[1] == explanations[2]
+    assert alone.raw_hm_img == both.raw_hm_img
 
 
 def test_explain_keeps_the_limits(small_bundle: Bundle) -> None:
