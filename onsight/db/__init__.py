@@ -24,11 +24,12 @@ from onsight.db.records import (
 from onsight.db.shipper import OutboxShipper, ShipReport
 from onsight.db.tables import ApiCallRow, ApiKeyRow, Base, DesiredModelRow, PredictionRow, WorkerRow
 from onsight.db.waits import limit_waits
-from onsight.db.windows import GOLDEN_REQUEST_PREFIX, PredictionWindow, newest_predictions
+from onsight.db.windows import GOLDEN_REQUEST_PREFIX, PROPERTY_NAMES, PredictionWindow, WindowQuery, read_window
 from onsight.db.workers import WorkerReport, forget_worker, live_workers, report_worker
 
 __all__ = [
     "GOLDEN_REQUEST_PREFIX",
+    "PROPERTY_NAMES",
     "SCOPES",
     "ApiCallRecord",
     "ApiCallRow",
@@ -51,6 +52,7 @@ __all__ = [
     "ReviewItemRow",
     "Scope",
     "ShipReport",
+    "WindowQuery",
     "WorkerReport",
     "WorkerRow",
     "create_api_key",
@@ -65,8 +67,8 @@ __all__ = [
     "list_api_keys",
     "live_workers",
     "newest_desired",
-    "newest_predictions",
     "open_database",
+    "read_window",
     "record_desired",
     "record_rollback",
     "report_worker",
