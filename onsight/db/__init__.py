@@ -2,6 +2,16 @@
 
 from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, ensure_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
+from onsight.db.drift_results import (
+    DriftAlertRecord,
+    DriftResultRecord,
+    count_drift_alerts,
+    newest_drift_alert,
+    newest_drift_run,
+    past_verdicts,
+    record_drift_alert,
+    record_drift_results,
+)
 from onsight.db.engine import Database, open_database
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
@@ -39,7 +49,9 @@ __all__ = [
     "Database",
     "DesiredModel",
     "DesiredModelRow",
+    "DriftAlertRecord",
     "DriftAlertRow",
+    "DriftResultRecord",
     "DriftResultRow",
     "FeedbackRow",
     "Outbox",
@@ -55,6 +67,7 @@ __all__ = [
     "WindowQuery",
     "WorkerReport",
     "WorkerRow",
+    "count_drift_alerts",
     "create_api_key",
     "ensure_api_key",
     "find_prediction",
@@ -67,9 +80,14 @@ __all__ = [
     "list_api_keys",
     "live_workers",
     "newest_desired",
+    "newest_drift_alert",
+    "newest_drift_run",
     "open_database",
+    "past_verdicts",
     "read_window",
     "record_desired",
+    "record_drift_alert",
+    "record_drift_results",
     "record_rollback",
     "report_worker",
     "revoke_api_key",
