@@ -115,7 +115,8 @@ def _numbered(name: str, values: Array) -> tuple[str, ...]:
 def _predicted(probabilities: Array, *, multi_label: bool) -> Array:
     if multi_label:
         return np.asarray(probabilities >= _POSITIVE, dtype=np.float64)
-    return np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
+    classes: Array = np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)]
+    return classes
 
 
 def _confidence(probabilities: Array, *, multi_label: bool) -> Array:
