@@ -20,7 +20,7 @@ from tasks.evaluation import Judgement
 from tasks.stage import stage
 from tasks.training import ExportedNetwork
 
-__all__ = ["DriftFiles", "Release", "fit_drift_detectors", "promote", "publish_version"]
+__all__ = ["DriftFiles", "Release", "fit_drift_detectors", "make_reference", "promote", "publish_version"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def fit_drift_detectors(
     """Fit detectors on the features that the serving graph itself gives for held-out images."""
     splits = [dataset.splits[name] for name in config.reference_splits]
     sample = sample_reference(splits, config.reference_data_n_sample, seed)
-    reference = _reference(dataset, sample, predict_files(OnnxClassifier.load(graph), sample.paths))
+    reference = make_reference(dataset, sample, predict_files(OnnxClassifier.load(graph), sample.paths))
     folder.mkdir(parents=True, exist_ok=True)
     write_reference(reference, folder / "reference.parquet")
     uae = DetectorSpec("uae", config.detector, config.test, config.p_value, seed)
@@ -61,7 +61,8 @@ def fit_drift_detectors(
     return DriftFiles(folder / "uae", folder / "bbsd", folder / "reference.parquet", len(sample))
 
 
-def _reference(dataset: DatasetVersion, sample: Split, answered: AnsweredFiles) -> ReferenceData:
+def make_reference(dataset: DatasetVersion, sample: Split, answered: AnsweredFiles) -> ReferenceData:
+    """The reference data of a sample that the serving graph answered."""
     names = [tuple(name for name, on in zip(dataset.classes, row, strict=True) if on) for row in sample.labels]
     properties = {
         name: np.array([getattr(one, name) for one in answered.properties])

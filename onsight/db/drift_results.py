@@ -26,7 +26,8 @@ __all__ = [
 ]
 
 COMBINED = "combined"
-VerdictWord = Literal["drift", "no_drift", "not_enough_data"]
+VerdictWord = Literal["drift", "no drift", "not enough data", "not tested"]
+_NO_VERDICT: VerdictWord = "not enough data"
 _LONGEST_TEXT = 500
 
 
@@ -96,7 +97,7 @@ def past_verdicts(database: Database, model_name: str, model_version: int, limit
     query = (
         select(*_columns())
         .where(row.model_name == model_name, row.model_version == model_version)
-        .where(row.test == COMBINED, row.verdict != "not_enough_data")
+        .where(row.test == COMBINED, row.verdict != _NO_VERDICT)
         .order_by(row.tested_at.desc(), row.seq.desc())
         .limit(limit)
     )

@@ -58,4 +58,4 @@ def _laplacian_variance(grey: NDArray[np.uint8]) -> float:
     laplacian = levels[:-2, 1:-1] + levels[2:, 1:-1] + levels[1:-1, :-2] + levels[1:-1, 2:] - 4 * inner
     values = laplacian.ravel().astype(np.float32)
     mean = float(values.mean())
-    return (float(values @ values) / values.size - mean * mean) / _WHITE**2
+    return float(float(values @ values) / values.size - mean * mean) / _WHITE**2

@@ -61,4 +61,4 @@ def confirm_drift(
 
 
 def _is_verdict(result: DriftResultRecord) -> bool:
-    return result.verdict != "not_enough_data"
+    return result.verdict != "not enough data"
