@@ -6,8 +6,10 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,18 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.variables import Variable
 from sqlalchemy import select
 
+from flows.summary import RunSummary
 from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier, publish_bundle
+from onsight.config import read_config
 from onsight.db import Database, DriftAlertRow, DriftResultRow, WindowQuery, open_database, read_window
 from onsight.domain import BundleMetadata, DatasetVersion, Split
 from onsight.drift import DetectorSpec, fit_detector, save_detector, write_reference
+from onsight.errors import StorageError
 from onsight.serving import predict_files
 from onsight.settings import Settings
 from onsight.storage import open_store
 from tasks.release import make_reference
-from tests.integration.flows.conftest import Outcome, run_command
+from tests.integration.flows.conftest import run_command
 from tests.servers.bundle import CLASSES, SIZE, UAE_DIMS, write_small_graph
 from tests.servers.dl_service import ServiceProcess, wait_until
 
@@ -174,135 +179,140 @@ def bad_camera(image: Image.Image) -> Image.Image:
     return ImageEnhance.Brightness(image.filter(ImageFilter.GaussianBlur(3))).enhance(0.5)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where the monitor runs, and what it reads and writes there."""
+
+    settings: Settings
+    config: Path
+    traffic: Traffic
+    database: Database
+    prefect_api_url: str
+
+    def monitor(self) -> RunSummary:
+        """Runs the flow in this process: starting one costs more than the flow."""
+        config = read_config(self.config)
+        with temporary_settings({PREFECT_API_URL: self.prefect_api_url}):
+            summary: RunSummary = import_module(config.flow_module).start(config)
+        return summary
+
+    def results(self) -> list[Any]:
+        return self._rows(DriftResultRow, DriftResultRow.seq)
+
+    def verdicts(self) -> list[Any]:
+        return [row for row in self.results() if row.test == "combined"]
+
+    def alerts(self) -> list[Any]:
+        return self._rows(DriftAlertRow, DriftAlertRow.raised_at)
+
+    def _rows(self, model: Any, order: Any) -> list[Any]:
+        with self.database.transaction() as connection:
+            return list(connection.execute(select(*model.__table__.c).order_by(order)))
+
+
 @pytest.fixture
-def monitor(plankton_folder: Path, tmp_path: Path) -> Callable[[], Outcome]:
-    config = {
-        "flow_module": "flows.monitor_flow",
-        "monitor": {"window": {"max_rows": 45, "burst_s": 0}, "ds_root": str(plankton_folder.parent)},
-    }
+def place(
+    settings: Settings,
+    traffic: Traffic,
+    database: Database,
+    plankton_folder: Path,
+    prefect_api_url: str,
+    tmp_path: Path,
+) -> Place:
+    window = {"max_rows": 45, "burst_s": 0}
+    monitor = {"window": window, "ds_root": str(plankton_folder.parent)}
     path = tmp_path / "monitor.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return lambda: run_command(path)
-
-
-def rows(database: Database, model: type[Any]) -> list[Any]:
-    order = DriftResultRow.seq if model is DriftResultRow else DriftAlertRow.raised_at
-    with database.transaction() as connection:
-        return list(connection.execute(select(*model.__table__.c).order_by(order)))
+    path.write_text(yaml.safe_dump({"flow_module": "flows.monitor_flow", "monitor": monitor}))
+    return Place(settings, path, traffic, database, prefect_api_url)
 
 
 def test_monitor_when_the_camera_goes_bad_then_confirms_and_tells_once(
-    settings: Settings,
-    traffic: Traffic,
-    monitor: Callable[[], Outcome],
-    database: Database,
-    webhook: Webhook,
-    photographs: tuple[list[Path], list[Path]],
-    prefect_api_url: str,
+    place: Place, webhook: Webhook, photographs: tuple[list[Path], list[Path]]
 ) -> None:
-    traffic.send(photographs[1])
-    quiet = monitor()
-    assert quiet.code == 0, quiet.err
-    assert "plankton-v1: no drift" in quiet.out
+    images = photographs[1]
+    place.traffic.send(images)
+    assert place.monitor().title == "plankton-v1: no drift"
 
-    traffic.send(photographs[1], bad_camera)
-    assert "plankton-v1: drift\n" in monitor().out
+    place.traffic.send(images, bad_camera)
+    assert place.monitor().title == "plankton-v1: drift"
     # Nothing came since: the same window cannot confirm itself.
-    assert "plankton-v1: drift\n" in monitor().out
+    assert place.monitor().title == "plankton-v1: drift"
     assert webhook.posts == []
 
     webhook.statuses = [503]
-    traffic.send(photographs[1][:5], bad_camera)
-    confirmed = monitor()
-    assert confirmed.code == 0, confirmed.err
-    assert "plankton-v1: drift, confirmed" in confirmed.out
-    assert "the alert was posted to the webhook" in confirmed.out
-    traffic.send(photographs[1][5:10], bad_camera)
-    assert "people were told" in monitor().out
+    place.traffic.send(images[:5], bad_camera)
+    assert place.monitor().title == "plankton-v1: drift, confirmed"
+    place.traffic.send(images[5:10], bad_camera)
+    assert place.monitor().title == "plankton-v1: drift, confirmed"
 
     (post,) = webhook.posts
     assert "image properties" in post["cause"]
     assert post["report"] in post["text"]
-    assert Path(post["report"]).is_file()
-    (alert,) = rows(database, DriftAlertRow)
+    (alert,) = place.alerts()
     assert (alert.run_id, alert.cause, alert.report) == (post["run_id"], post["cause"], post["report"])
-
-    results = rows(database, DriftResultRow)
     tests = ["uae", "bbsd", "class_mix", "confidence", "properties", "combined"]
-    assert [row.test for row in results] == tests * 5
-    combined = [row for row in results if row.test == "combined"]
-    assert [row.verdict for row in combined] == ["no drift"] + ["drift"] * 4
-    assert [row.details["confirmed"] for row in combined] == [False, False, False, True, True]
-    assert combined[0].details["versions"]["bundle"] == "plankton-v1"
-    assert len(combined[-1].details["most_drifted"]) == 45
-    check_evidence(settings, combined[3], prefect_api_url)
+    assert [row.test for row in place.results()] == tests * 5
+    verdicts = place.verdicts()
+    assert [row.verdict for row in verdicts] == ["no drift"] + ["drift"] * 4
+    assert [row.details["confirmed"] for row in verdicts] == [False, False, False, True, True]
+    assert verdicts[0].details["versions"]["bundle"] == "plankton-v1"
+    assert len(verdicts[-1].details["most_drifted"]) == 45
+    assert alert.run_id == verdicts[3].run_id
+    check_evidence(place, verdicts[3])
 
 
-def check_evidence(settings: Settings, combined: Any, prefect_api_url: str) -> None:
+def check_evidence(place: Place, combined: Any) -> None:
     page = Path(combined.details["report"]).read_text()
     assert "Verdict: <strong>drift</strong>" in page
     assert page.count("data:image/jpeg") == 8 + 8 + 16
     assert "http://" not in page
     assert "https://" not in page
-    client = MlflowClient(settings.mlflow_tracking_uri)
+    client = MlflowClient(place.settings.mlflow_tracking_uri)
     experiment = client.get_experiment_by_name("drift-monitor")
     assert experiment is not None
-    tracked = client.search_runs([experiment.experiment_id], f"tags.`onsight.drift_run` = '{combined.run_id}'")
-    assert [artifact.path for artifact in client.list_artifacts(tracked[0].info.run_id, "drift")] == [
-        "drift/report.html"
-    ]
-    assert tracked[0].data.metrics["p_combined"] == pytest.approx(combined.p_value)
-    with temporary_settings({PREFECT_API_URL: prefect_api_url}), get_client(sync_client=True) as prefect:
+    (tracked,) = client.search_runs([experiment.experiment_id], f"tags.`onsight.drift_run` = '{combined.run_id}'")
+    assert [artifact.path for artifact in client.list_artifacts(tracked.info.run_id, "drift")] == ["drift/report.html"]
+    assert tracked.data.metrics["p_combined"] == pytest.approx(combined.p_value)
+    with temporary_settings({PREFECT_API_URL: place.prefect_api_url}), get_client(sync_client=True) as prefect:
         shown = prefect.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["drift-plankton"])))
     assert any("drift, confirmed" in str(artifact.data) for artifact in shown)
 
 
 def test_monitor_when_there_are_few_rows_or_none_then_gives_no_verdict(
-    traffic: Traffic,
-    monitor: Callable[[], Outcome],
-    database: Database,
-    webhook: Webhook,
-    photographs: tuple[list[Path], list[Path]],
+    place: Place, webhook: Webhook, photographs: tuple[list[Path], list[Path]]
 ) -> None:
-    empty = monitor()
-    assert empty.code == 0, empty.err
-    assert "plankton-v1: not enough data" in empty.out
+    assert place.monitor().title == "plankton-v1: not enough data"
 
-    traffic.send(photographs[1][:10], bad_camera)
-    assert "combined: not enough data (10 predictions against 60 references)" in monitor().out
+    place.traffic.send(photographs[1][:10], bad_camera)
+    done = run_command(place.config)
+    assert done.code == 0, done.err
+    assert "combined: not enough data (10 predictions against 60 references)" in done.out
 
-    results = rows(database, DriftResultRow)
-    assert {row.verdict for row in results} == {"not enough data"}
-    assert [row.window_end is None for row in results] == [True] * 6 + [False] * 6
+    assert {row.verdict for row in place.results()} == {"not enough data"}
+    assert [row.window_end is None for row in place.results()] == [True] * 6 + [False] * 6
     assert webhook.posts == []
 
 
 def test_monitor_when_storage_and_mlflow_and_webhook_fail_then_the_results_stay_and_the_next_run_tells(
-    settings: Settings,
-    traffic: Traffic,
-    monitor: Callable[[], Outcome],
-    database: Database,
-    webhook: Webhook,
-    photographs: tuple[list[Path], list[Path]],
-    monkeypatch: pytest.MonkeyPatch,
+    place: Place, webhook: Webhook, photographs: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    traffic.send(photographs[1], bad_camera)
-    monitor()
-    traffic.send(photographs[1][:3], bad_camera)
-    (Path(settings.central_storage_url) / "drift" / "plankton").rename(settings.state_dir / "moved")
-    (Path(settings.central_storage_url) / "drift" / "plankton").write_text("in the way")
+    place.traffic.send(photographs[1], bad_camera)
+    reports = Path(place.settings.central_storage_url) / "drift"
+    reports.write_text("in the way")
+    with pytest.raises(StorageError):
+        place.monitor()
+    place.traffic.send(photographs[1][:3], bad_camera)
     webhook.statuses = [404]
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-        failed = monitor()
+        with pytest.raises(StorageError):
+            place.monitor()
 
-    assert failed.code == 7
-    assert "central storage" in failed.err
-    combined = rows(database, DriftResultRow)[-1]
-    assert (combined.verdict, combined.details["confirmed"], combined.details["report"]) == ("drift", True, "")
-    assert len(combined.details["problems"]) == 2
-    assert rows(database, DriftAlertRow) == []
+    verdict = place.verdicts()[-1]
+    assert (verdict.verdict, verdict.details["confirmed"], verdict.details["report"]) == ("drift", True, "")
+    assert len(verdict.details["problems"]) == 2
+    assert (webhook.posts, place.alerts()) == ([], [])
 
-    (Path(settings.central_storage_url) / "drift" / "plankton").unlink()
-    assert monitor().code == 0
-    assert len(webhook.posts) == len(rows(database, DriftAlertRow)) == 1
+    reports.unlink()
+    place.monitor()
+    assert len(webhook.posts) == len(place.alerts()) == 1
