@@ -1,4 +1,4 @@
-"""Tests the newest predictions of the served version for drift."""
+"""Tests the newest predictions of the served version for drift, keeps the evidence, and tells people."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from flows.stages import Stages
 from flows.summary import RunSummary
 from onsight.config import MonitorFlowConfig
 from onsight.domain import DriftVerdict
-from onsight.errors import DependencyError
+from onsight.errors import DependencyError, OnsightError
+from onsight.monitoring import Confirmation, MonitorRun
 from onsight.settings import Settings
 from onsight.storage import open_store
-from tasks.monitoring import watch_drift
+from tasks.drift_evidence import Evidence, ReportSources, keep_evidence, show_in_prefect
+from tasks.monitoring import ask_bundle_detectors, judge_window, read_monitored, record_results, tell_people
 
 __all__ = ["monitor_flow", "start"]
-
-_NO_VERDICT = "not enough data for a verdict"
 
 
 def start(config: MonitorFlowConfig, *, resume: bool = False) -> RunSummary:  # noqa: ARG001 - nothing to go on with
@@ -32,26 +32,70 @@ def monitor_flow(config: MonitorFlowConfig) -> RunSummary:
 
     Raises:
         DependencyError: Nothing was deployed yet, or a server does not answer.
+        OnsightError: Storage, MLflow or the webhook failed; the results are in the database all the same.
     """
     settings = Settings()
-    console = Console()
-    stages = Stages(console)
+    stages = Stages(Console())
+    store = open_store(settings)
+    with stages.stage("window"):
+        monitored = read_monitored(store, _served_metadata_file(), config.monitor, settings)
+        stages.say(f"{monitored.window.n_rows} predictions of {monitored.metadata.bundle_name}")
+    with stages.stage("drift tests"):
+        run, confirmation = judge_window(monitored, config.monitor, settings)
+        for verdict in (*run.judgement.tests, run.judgement.combined):
+            stages.say(_sentence(verdict))
+        stages.say(run.cause)
+    with stages.stage("evidence"):
+        verdicts = ask_bundle_detectors(monitored, store)
+        sources = ReportSources(monitored.reference, confirmation, tuple(verdicts))
+        evidence = keep_evidence(run, sources, store, settings)
+        record_results(run, confirmation, evidence, settings)
+        show_in_prefect(run, confirmation, evidence)
+    problems = [*evidence.problems, *_alert(run, confirmation, evidence, settings, stages)]
+    if problems:
+        raise problems[0]
+    return _summary(run, confirmation, evidence, stages)
+
+
+def _served_metadata_file() -> str:
     metadata_file = Variable.get("current_model_metadata_file")
     if not metadata_file:
         raise DependencyError(
             "no model was deployed yet: the Prefect variable current_model_metadata_file is not set",
             hint="run the deploy flow first",
         )
-    with stages.stage("drift test"):
-        verdicts = watch_drift(open_store(settings), str(metadata_file), config.window_size, settings)
-        for verdict in verdicts:
-            stages.say(_sentence(verdict))
-    return RunSummary(title=f"Drift of {metadata_file}", timings=stages.timings())
+    return str(metadata_file)
+
+
+def _alert(
+    run: MonitorRun, confirmation: Confirmation, evidence: Evidence, settings: Settings, stages: Stages
+) -> list[OnsightError]:
+    """Tell people if it is time to; what went wrong with it."""
+    if not confirmation.is_confirmed:
+        return []
+    if confirmation.quiet_until is not None:
+        stages.say(f"confirmed; people were told, and are told again after {confirmation.quiet_until:%Y-%m-%d %H:%M}")
+        return []
+    with stages.stage("alert"):
+        try:
+            stages.say(tell_people(run, evidence, settings))
+        except OnsightError as error:
+            return [error]
+    return []
+
+
+def _summary(run: MonitorRun, confirmation: Confirmation, evidence: Evidence, stages: Stages) -> RunSummary:
+    confirmed = ", confirmed" if confirmation.is_confirmed else ""
+    return RunSummary(
+        title=f"{run.metadata.bundle_name}: {run.judgement.combined.outcome}{confirmed}",
+        timings=stages.timings(),
+        links={"report": evidence.report, "mlflow": evidence.mlflow},
+    )
 
 
 def _sentence(verdict: DriftVerdict) -> str:
     rows = f"{verdict.n_window} predictions against {verdict.n_reference} references"
     if verdict.is_drift is None:
-        return f"{verdict.features}: {_NO_VERDICT} ({rows})"
+        return f"{verdict.features}: {verdict.outcome} ({rows})"
     word = "DRIFT" if verdict.is_drift else "no drift"
-    return f"{verdict.features}: {word}, p = {verdict.p_value:.2g} (alarm below {verdict.threshold:g}; {rows})"
+    return f"{verdict.features}: {word}, p = {verdict.p_value:.2g} (alarm at {verdict.threshold:g} or below; {rows})"

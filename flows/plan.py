@@ -17,6 +17,7 @@ from onsight.config import (
     FlowConfig,
     FullFlowConfig,
     ModelConfig,
+    MonitorConfig,
     MonitorFlowConfig,
     TrainConfig,
     TrainFlowConfig,
@@ -51,7 +52,7 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
 
 def _stages(config: FlowConfig, settings: Settings) -> list[tuple[str, str]]:
     if isinstance(config, MonitorFlowConfig):
-        return [("drift test", f"the {config.window_size} newest predictions of the served version")]
+        return _monitor_stages(config.monitor, settings)
     if isinstance(config, DeployFlowConfig):
         return _deploy_stages(config.deploy, settings, f"{config.model.model_name}, {config.deploy.version}")
     data = ("data set", _dataset(config.dataset))
@@ -84,6 +85,20 @@ def _deploy_stages(config: DeployConfig, settings: Settings, what: str) -> list[
     return [
         ("deployment", f"{what} at {config.service_url or settings.service_url}"),
         ("drift monitor", f"{prefect.deployment_name} in pool {prefect.monitor_pool_name}, cron {prefect.cron}"),
+    ]
+
+
+def _monitor_stages(config: MonitorConfig, settings: Settings) -> list[tuple[str, str]]:
+    window, alert = config.window, config.alert
+    told = "posted to the webhook" if settings.alert_webhook_url.get_secret_value() else "no webhook is set"
+    return [
+        ("window", f"the {window.max_rows} newest predictions of the served version, of {window.hours:g} hours"),
+        ("drift tests", f"alarm for nothing in at most {config.false_alarm_rate:g} of the runs"),
+        ("evidence", f"database, MLflow experiment {config.exp_name}, central storage, Prefect artifact"),
+        (
+            "alert",
+            f"drift in {alert.drifted} of {alert.of_last} verdicts, once in {alert.cool_down_hours:g} hours; {told}",
+        ),
     ]
 
 

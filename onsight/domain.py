@@ -15,6 +15,7 @@ __all__ = [
     "BundleMetadata",
     "CheckFinding",
     "DatasetVersion",
+    "DriftTest",
     "DriftVerdict",
     "GateVerdict",
     "Interval",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float32]
+DriftTest = Literal["uae", "bbsd", "class_mix", "confidence", "properties", "combined"]
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,14 @@ class DriftVerdict:
     """One test of a window of features against the reference.
 
     Attributes:
-        is_drift: None when the window is too small for a verdict.
-        p_value: Of the whole test, corrected for the number of features; compared with ``threshold``.
+        features: What was tested; ``combined`` is the verdict over all tests of a window.
+        is_drift: None when the window is too small for a verdict, or the test does not apply.
+        p_value: Of the whole test, corrected for the number of features, and in a judgement of several tests for
+            their number too; compared with ``threshold``.
+        tested: False when the test does not apply: the window or the reference lacks what it looks at.
     """
 
-    features: Literal["uae", "bbsd"]
+    features: DriftTest
     detector: str
     is_drift: bool | None
     p_value: float | None
@@ -180,6 +185,16 @@ class DriftVerdict:
     statistic: float | None
     n_reference: int
     n_window: int
+    tested: bool = True
+
+    @property
+    def outcome(self) -> Literal["drift", "no drift", "not enough data", "not tested"]:
+        """The verdict in words."""
+        if not self.tested:
+            return "not tested"
+        if self.is_drift is None:
+            return "not enough data"
+        return "drift" if self.is_drift else "no drift"
 
 
 @dataclass(frozen=True)

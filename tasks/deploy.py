@@ -46,7 +46,9 @@ def schedule_monitor(bundle_name: str, config: PrefectDeploymentConfig) -> str:
             name=config.deployment_name,
             work_pool_name=config.monitor_pool_name,
             cron=config.cron,
-            parameters={"config": {"flow_module": "flows.monitor_flow", "window_size": config.window_size}},
+            parameters={
+                "config": {"flow_module": "flows.monitor_flow", "monitor": config.monitor.model_dump(mode="json")}
+            },
         ),
     )
     return str(deployment.apply())

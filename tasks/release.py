@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from onsight.bundle import BundleParts, OnnxClassifier, publish_bundle
 from onsight.config import DriftDetection, ModelConfig
-from onsight.domain import BundleMetadata, DatasetVersion, ModelVersion
+from onsight.domain import BundleMetadata, DatasetVersion, ModelVersion, Split
 from onsight.drift import DetectorSpec, ReferenceData, fit_detector, sample_reference, save_detector, write_reference
 from onsight.registry import ModelRegistry, PromotionEvidence, record_promotion
-from onsight.serving import predict_paths
+from onsight.serving import AnsweredFiles, predict_files
 from onsight.storage import ArtifactStore
 from onsight.tracking import TrackedRun
 from tasks.evaluation import Judgement
 from tasks.stage import stage
 from tasks.training import ExportedNetwork
 
-__all__ = ["DriftFiles", "Release", "fit_drift_detectors", "promote", "publish_version"]
+__all__ = ["DriftFiles", "Release", "fit_drift_detectors", "make_reference", "promote", "publish_version"]
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,7 @@ def fit_drift_detectors(
     """Fit detectors on the features that the serving graph itself gives for held-out images."""
     splits = [dataset.splits[name] for name in config.reference_splits]
     sample = sample_reference(splits, config.reference_data_n_sample, seed)
-    output = predict_paths(OnnxClassifier.load(graph), sample.paths)
-    names = [tuple(name for name, on in zip(dataset.classes, row, strict=True) if on) for row in sample.labels]
-    reference = ReferenceData(
-        images=tuple(path.relative_to(dataset.root).as_posix() for path in sample.paths),
-        labels=tuple(names),
-        uae_features=output.uae_features,
-        bbsd_features=output.bbsd_features,
-    )
+    reference = make_reference(dataset, sample, predict_files(OnnxClassifier.load(graph), sample.paths))
     folder.mkdir(parents=True, exist_ok=True)
     write_reference(reference, folder / "reference.parquet")
     uae = DetectorSpec("uae", config.detector, config.test, config.p_value, seed)
@@ -64,6 +59,25 @@ def fit_drift_detectors(
     save_detector(fit_detector(uae, reference.uae_features), folder / "uae")
     save_detector(fit_detector(bbsd, reference.bbsd_features), folder / "bbsd")
     return DriftFiles(folder / "uae", folder / "bbsd", folder / "reference.parquet", len(sample))
+
+
+def make_reference(dataset: DatasetVersion, sample: Split, answered: AnsweredFiles) -> ReferenceData:
+    """The reference data of a sample that the serving graph answered."""
+    names = [tuple(name for name, on in zip(dataset.classes, row, strict=True) if on) for row in sample.labels]
+    properties = {
+        name: np.array([getattr(one, name) for one in answered.properties])
+        for name in ("brightness", "contrast", "sharpness")
+    }
+    widths, heights = np.array(answered.sizes, dtype=np.float64).T
+    return ReferenceData(
+        images=tuple(path.relative_to(dataset.root).as_posix() for path in sample.paths),
+        labels=tuple(names),
+        uae_features=answered.output.uae_features,
+        bbsd_features=answered.output.bbsd_features,
+        probabilities=answered.output.probabilities,
+        properties={**properties, "width": widths, "height": heights},
+        formats=answered.formats,
+    )
 
 
 @stage("registry and storage")

@@ -3,7 +3,7 @@
 from onsight.bundle.classifier import Engine, OnnxClassifier
 from onsight.bundle.explainer import Explainer
 from onsight.bundle.golden import GoldenImages
-from onsight.bundle.load import Bundle, load_bundle, load_detector_directory
+from onsight.bundle.load import Bundle, load_bundle, load_detector_directory, load_reference_file
 from onsight.bundle.metadata import validate_bundle_name
 from onsight.bundle.publish import BundleParts, list_bundles, metadata_key, publish_bundle, read_metadata
 
@@ -17,6 +17,7 @@ __all__ = [
     "list_bundles",
     "load_bundle",
     "load_detector_directory",
+    "load_reference_file",
     "metadata_key",
     "publish_bundle",
     "read_metadata",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from onsight.domain import BundleMetadata
 from onsight.errors import BundleError
 from onsight.storage import ArtifactStore
 
-__all__ = ["Bundle", "load_bundle", "load_detector_directory"]
+__all__ = ["Bundle", "load_bundle", "load_detector_directory", "load_reference_file"]
 
 
 @dataclass(frozen=True)
@@ -67,19 +68,43 @@ def load_detector_directory(store: ArtifactStore, name: str, features: str, cach
     return _verified_files(store, read_metadata(store, name), f"models/{name}_{features}", cache_dir)[0]
 
 
+def load_reference_file(store: ArtifactStore, name: str, cache_dir: Path) -> Path:
+    """A verified copy of a bundle's reference data, Parquet.
+
+    Raises:
+        StorageError: There is no such bundle, or storage cannot be read.
+        BundleError: The file is missing or changed.
+    """
+    key = f"ref_data/{name}_ref_data.parquet"
+    digest = _checksums(store, read_metadata(store, name)).get(key)
+    if digest is None:
+        raise BundleError(f"the SHA256SUMS of {name} does not name {key}", hint="publish it again")
+    copy = cache_dir / key
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(store.read_bytes(key))
+    verify_file(copy, digest, key)
+    return copy
+
+
 def _verified_files(
     store: ArtifactStore, metadata: BundleMetadata, prefix: str, cache_dir: Path
 ) -> tuple[Path, frozenset[str]]:
     """A folder of the bundle as local files, and the names of those whose checksums are right."""
+    sums = _checksums(store, metadata)
+    folder = store.fetch_directory(prefix, cache_dir)
+    digests = {key: digest for key, digest in sums.items() if key.startswith(f"{prefix}/")}
+    for key, digest in digests.items():
+        verify_file(folder / key.removeprefix(f"{prefix}/"), digest, key)
+    return folder, frozenset(key.removeprefix(f"{prefix}/") for key in digests)
+
+
+def _checksums(store: ArtifactStore, metadata: BundleMetadata) -> Mapping[str, str]:
+    """Digests of all of a bundle's files, by key."""
     name = metadata.bundle_name
     sums = store.read_bytes(f"models/{name}/SHA256SUMS")
     if sha256_of_bytes(sums) != metadata.sha256:
         raise BundleError(f"the SHA256SUMS of {name} was changed after it was published", hint="publish it again")
-    folder = store.fetch_directory(prefix, cache_dir)
-    digests = {key: digest for key, digest in parse_checksums(sums, name).items() if key.startswith(f"{prefix}/")}
-    for key, digest in digests.items():
-        verify_file(folder / key.removeprefix(f"{prefix}/"), digest, key)
-    return folder, frozenset(key.removeprefix(f"{prefix}/") for key in digests)
+    return parse_checksums(sums, name)
 
 
 def _check_fit(metadata: BundleMetadata, classifier: OnnxClassifier) -> None:

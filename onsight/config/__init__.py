@@ -13,11 +13,13 @@ from onsight.config.flow import (
     TrainFlowConfig,
 )
 from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
+from onsight.config.monitor import AlertConfig, MonitorConfig, WindowConfig
 from onsight.config.reader import read_config
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
 __all__ = [
     "AgreementConfig",
+    "AlertConfig",
     "Architecture",
     "Augmenter",
     "CheckSeverities",
@@ -35,6 +37,7 @@ __all__ = [
     "MetricName",
     "MlflowConfig",
     "ModelConfig",
+    "MonitorConfig",
     "MonitorFlowConfig",
     "Name",
     "PrefectDeploymentConfig",
@@ -43,5 +46,6 @@ __all__ = [
     "TrainConfig",
     "TrainFlowConfig",
     "ValidationConfig",
+    "WindowConfig",
     "read_config",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, HttpUrl, StringConstraints
 
 from onsight.config.base import Name, Section
+from onsight.config.monitor import MonitorConfig
 
 __all__ = ["DeployConfig", "PrefectDeploymentConfig"]
 
@@ -17,7 +18,7 @@ class PrefectDeploymentConfig(Section):
     monitor_pool_name: Name = "onsight-monitor"
     deployment_name: Name = "drift-monitor"
     cron: Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")] = Field("0 * * * *", description="UTC")
-    window_size: int = Field(500, ge=20, le=100_000, description="newest predictions tested at each run")
+    monitor: MonitorConfig = MonitorConfig()
 
 
 class DeployConfig(Section):

@@ -11,6 +11,7 @@ from onsight.config.dataset import DatasetConfig, ValidationConfig
 from onsight.config.deploy import DeployConfig
 from onsight.config.evaluate import EvaluateConfig
 from onsight.config.model import ModelConfig
+from onsight.config.monitor import MonitorConfig
 from onsight.config.train import TrainConfig
 
 __all__ = [
@@ -64,10 +65,10 @@ class FullFlowConfig(Section):
 
 
 class MonitorFlowConfig(Section):
-    """Tests the newest predictions of the served version for drift."""
+    """Tests the newest predictions of the served version for drift, and tells people when it is confirmed."""
 
     flow_module: Literal["flows.monitor_flow"]
-    window_size: int = Field(500, ge=20, le=100_000, description="newest predictions that are tested")
+    monitor: MonitorConfig = MonitorConfig()
 
 
 FlowConfig = Annotated[

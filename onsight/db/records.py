@@ -40,6 +40,10 @@ class PredictionRecord:
         probabilities: By class, in the bundle's order.
         image_sha256: Of the bytes as they were uploaded.
         timings_ms: Milliseconds by stage.
+        image_brightness: As ``onsight.images.ImageProperties`` says, of the picture at the network's input size; None
+            in a row of an older release.
+        image_contrast: Of the same picture.
+        image_sharpness: Of the same picture.
     """
 
     prediction_id: str
@@ -59,6 +63,9 @@ class PredictionRecord:
     image_format: str
     client: str
     timings_ms: Mapping[str, float]
+    image_brightness: float | None = None
+    image_contrast: float | None = None
+    image_sharpness: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from onsight.errors import BundleError
 __all__ = ["ReferenceData", "fit_detector", "load_detector", "read_reference", "save_detector", "write_reference"]
 
 _SPEC, _ROWS = "detector.json", "reference.npz"
+_FEATURES = ("uae_feats", "bbsd_feats", "probabilities")
+_PROPERTIES = ("brightness", "contrast", "sharpness", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,19 @@ class ReferenceData:
         labels: Class names of each image.
         uae_features: float32 [R, D].
         bbsd_features: float32 [R, C].
+        probabilities: float32 [R, C]; None in a bundle of an older release.
+        properties: float64 [R] each, by name: brightness, contrast and sharpness as ``onsight.images.ImageProperties``
+            says, width and height of the file in pixels. Empty in a bundle of an older release.
+        formats: Pillow's names; empty in a bundle of an older release.
     """
 
     images: tuple[str, ...]
     labels: tuple[tuple[str, ...], ...]
     uae_features: NDArray[np.float32]
     bbsd_features: NDArray[np.float32]
+    probabilities: NDArray[np.float32] | None = None
+    properties: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    formats: tuple[str, ...] = ()
 
 
 def fit_detector(spec: DetectorSpec, reference: ArrayLike) -> DriftDetector:
@@ -68,31 +78,40 @@ def load_detector(directory: Path) -> DriftDetector:
 
 
 def write_reference(data: ReferenceData, path: Path) -> None:
-    """Write reference data as Parquet: columns image, label, uae_feats, bbsd_feats."""
-    table = pa.table(
-        {
-            "image": pa.array(data.images, pa.string()),
-            "label": pa.array([list(names) for names in data.labels], pa.list_(pa.string())),
-            "uae_feats": pa.array(data.uae_features.tolist(), pa.list_(pa.float32())),
-            "bbsd_feats": pa.array(data.bbsd_features.tolist(), pa.list_(pa.float32())),
-        }
-    )
-    pq.write_table(table, path)
+    """Write reference data as Parquet: columns image, label, uae_feats, bbsd_feats, and what else there is of them."""
+    columns = {
+        "image": pa.array(data.images, pa.string()),
+        "label": pa.array([list(names) for names in data.labels], pa.list_(pa.string())),
+        "uae_feats": pa.array(data.uae_features.tolist(), pa.list_(pa.float32())),
+        "bbsd_feats": pa.array(data.bbsd_features.tolist(), pa.list_(pa.float32())),
+    }
+    if data.probabilities is not None:
+        columns["probabilities"] = pa.array(data.probabilities.tolist(), pa.list_(pa.float32()))
+    columns |= {name: pa.array(values, pa.float64()) for name, values in data.properties.items()}
+    if data.formats:
+        columns["format"] = pa.array(data.formats, pa.string())
+    pq.write_table(pa.table(columns), path)
 
 
 def read_reference(path: Path) -> ReferenceData:
-    """Read what ``write_reference`` wrote.
+    """Read what ``write_reference`` wrote, now or in an older release.
 
     Raises:
-        BundleError: If the file is missing, damaged, or lacks a column.
+        BundleError: If the file is missing, damaged, or lacks a column that every release wrote.
     """
     try:
-        columns = pq.read_table(path, columns=["image", "label", "uae_feats", "bbsd_feats"]).to_pydict()
-    except (OSError, pa.ArrowException) as error:
+        columns = pq.read_table(path).to_pydict()
+        feats = {name: np.asarray(columns[name], dtype=np.float32) for name in _FEATURES if name in columns}
+        return ReferenceData(
+            images=tuple(columns["image"]),
+            labels=tuple(tuple(names) for names in columns["label"]),
+            uae_features=feats["uae_feats"],
+            bbsd_features=feats["bbsd_feats"],
+            probabilities=feats.get("probabilities"),
+            properties={name: np.asarray(columns[name], np.float64) for name in _PROPERTIES if name in columns},
+            formats=tuple(columns.get("format", ())),
+        )
+    except KeyError as error:
+        raise BundleError(f"the reference data {path} lacks the column {error}") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise BundleError(f"the reference data {path} cannot be read: {error}") from error
-    return ReferenceData(
-        images=tuple(columns["image"]),
-        labels=tuple(tuple(names) for names in columns["label"]),
-        uae_features=np.asarray(columns["uae_feats"], dtype=np.float32),
-        bbsd_features=np.asarray(columns["bbsd_feats"], dtype=np.float32),
-    )

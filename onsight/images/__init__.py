@@ -1,11 +1,13 @@
-"""The one decode and the one resize of the platform."""
+"""The one decode and the one resize of the platform; what a picture is like."""
 
 from onsight.images.files import ImageLimits
+from onsight.images.properties import ImageProperties, measure_properties
 from onsight.images.reading import (
     ImageFile,
     decode_image,
     decode_reduced,
     load_image,
+    load_image_file,
     read_image,
     read_image_file,
     reduced_size,
@@ -15,9 +17,12 @@ from onsight.images.reading import (
 __all__ = [
     "ImageFile",
     "ImageLimits",
+    "ImageProperties",
     "decode_image",
     "decode_reduced",
     "load_image",
+    "load_image_file",
+    "measure_properties",
     "read_image",
     "read_image_file",
     "reduced_size",

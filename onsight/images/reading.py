@@ -22,6 +22,7 @@ __all__ = [
     "decode_image",
     "decode_reduced",
     "load_image",
+    "load_image_file",
     "read_image",
     "read_image_file",
     "reduced_size",
@@ -151,8 +152,17 @@ def load_image(path: Path, width: int, height: int, limits: ImageLimits = DEFAUL
     Raises:
         ImageError: As ``decode_image``, or the file cannot be read; the message names the path.
     """
+    return load_image_file(path, width, height, limits).pixels
+
+
+def load_image_file(path: Path, width: int, height: int, limits: ImageLimits = DEFAULT_LIMITS) -> ImageFile:
+    """``load_image``, with what the file's header says.
+
+    Raises:
+        ImageError: As ``load_image``.
+    """
     try:
-        return read_image(_read_bytes(path, limits), width, height, limits)
+        return read_image_file(_read_bytes(path, limits), width, height, limits)
     except ImageError as error:
         raise type(error)(f"{path}: {error.message}", error.hint, **{**error.context, "path": str(path)}) from error
 

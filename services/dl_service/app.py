@@ -28,6 +28,7 @@ from services.dl_service import routes_batch, routes_models, routes_predictions,
 from services.dl_service.access import Guard
 from services.dl_service.allocator import keep_freed_memory
 from services.dl_service.data_plane import DataPlane
+from services.dl_service.drift_watch import DriftWatch
 from services.dl_service.errors import UnknownModelError
 from services.dl_service.follower import Follower
 from services.dl_service.key_ring import KeyRing
@@ -123,7 +124,10 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     opened.callback(shipper.close)
     follower.start()
     opened.callback(follower.close)
-    archive = ImageArchive(settings.service_dir / "images", settings.archive_policy)
+    drift_watch = DriftWatch(database, metrics.drift)
+    drift_watch.start()
+    opened.callback(drift_watch.close)
+    archive = ImageArchive(settings.image_archive_dir, settings.archive_policy)
     archive.start()
     opened.callback(archive.close)
     log = PredictionLog(outbox, archive, metrics)

@@ -26,6 +26,7 @@ from prometheus_client import multiprocess as prometheus_multiprocess
 
 from onsight.db import Outbox, PredictionRecord, ShipReport
 from onsight.image_archive import ArchiveCounts
+from services.dl_service.drift_watch import DriftCollector
 from services.dl_service.models import ServedModel
 
 __all__ = ["Metrics"]
@@ -38,13 +39,19 @@ _MULTIPROC_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """The service's metrics, in a registry of their own."""
+    """The service's metrics, in a registry of their own.
+
+    Attributes:
+        drift: What the drift monitor found, for ``DriftWatch`` to fill.
+    """
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        self.drift = DriftCollector()
+        self._registry.register(self.drift)
         self._make_request_metrics()
         self._make_model_metrics()
         self._outbox_bytes = self._gauge("outbox_pending_bytes", "Not yet in the database", "livemax")
@@ -134,6 +141,7 @@ class Metrics:
         _forget_dead_workers(Path(os.environ[_MULTIPROC_VARIABLE]))
         together = CollectorRegistry()
         prometheus_multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        together.register(self.drift)
         return generate_latest(together)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onsight.db import ApiCallRecord, Outbox, PredictionRecord, uuid7
 from onsight.domain import BundleMetadata
 from onsight.image_archive import ImageArchive
-from onsight.images import ImageFile
+from onsight.images import ImageFile, measure_properties
 from services.dl_service.explanations import ExplainRequest
 from services.dl_service.metrics import Metrics
 
@@ -91,6 +91,7 @@ def prediction_record(
     """
     probabilities, uae_feats, bbsd_feats = row
     confidence = max(probabilities)
+    properties = measure_properties(image.pixels)
     return PredictionRecord(
         prediction_id=str(uuid7()),
         request_id=job.request_id,
@@ -109,6 +110,9 @@ def prediction_record(
         image_format=image.format,
         client=job.client,
         timings_ms={stage: round(value, 3) for stage, value in timings_ms.items()},
+        image_brightness=properties.brightness,
+        image_contrast=properties.contrast,
+        image_sharpness=properties.sharpness,
     )
 
 

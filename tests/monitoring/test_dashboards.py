@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,15 @@ import psycopg2
 import pytest
 import yaml
 
-from onsight.db import upgrade
+from onsight.db import (
+    DriftAlertRecord,
+    DriftResultRecord,
+    open_database,
+    record_drift_alert,
+    record_drift_results,
+    upgrade,
+    uuid7,
+)
 from tests.servers import dashboards, pictures
 from tests.servers.bundle import BundleStore
 from tests.servers.dl_service import ServiceProcess, wait_until
@@ -45,6 +55,8 @@ def service(bundle_store: BundleStore, tmp_path_factory: pytest.TempPathFactory)
     running.deploy(bundle_store.first)
     ask(running)
     wait_until(lambda: 'outcome="shipped"' in scrape(running))
+    find_drift(running)
+    wait_until(lambda: "onsight_drift_alert_timestamp_seconds{" in scrape(running))
     yield running
     running.kill()
 
@@ -63,6 +75,19 @@ def prometheus(service: ServiceProcess, make_prometheus: Callable[..., Prometheu
 def ask(service: ServiceProcess) -> None:
     for content in (pictures.jpeg(), b"no image"):
         httpx.post(f"{service.url}/predict?explain=heatmap", files={"file": content}, trust_env=False, timeout=30)
+
+
+def find_drift(service: ServiceProcess) -> None:
+    """Writes what a run of the drift monitor writes."""
+    now, run_id = datetime.now(UTC), str(uuid7())
+    result = DriftResultRecord(
+        run_id, now, "cells", 1, "combined", "permutation", "drift", 9.0, 0.001, 0.01, 500, 200, now, now,
+        {"confirmed": True, "cause": "darker"},
+    )  # fmt: skip
+    database = open_database(f"sqlite:///{service.state_dir}/predictions.db")
+    record_drift_results(database, [replace(result, test="uae"), result])
+    record_drift_alert(database, DriftAlertRecord(run_id, now, "cells", 1, "darker", "reports/1.html"))
+    database.close()
 
 
 def scrape(service: ServiceProcess) -> str:

@@ -24,6 +24,7 @@ from onsight.db import (
     Database,
     PredictionRecord,
     PredictionRow,
+    WindowQuery,
     WorkerReport,
     find_prediction,
     forget_worker,
@@ -31,8 +32,8 @@ from onsight.db import (
     insert_predictions,
     live_workers,
     newest_desired,
-    newest_predictions,
     open_database,
+    read_window,
     record_desired,
     record_rollback,
     report_worker,
@@ -102,15 +103,15 @@ def test_upgrade_when_up_to_date_changes_nothing(database: Database) -> None:
 
     upgrade(database)
 
-    assert len(newest_predictions(database, "cells", 1, 10)) == 1
+    assert len(read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))) == 1
 
 
-def test_newest_predictions_leaves_golden_images_out(database: Database) -> None:
+def test_read_window_leaves_golden_images_out(database: Database) -> None:
     upgrade(database)
     golden = replace(prediction(), prediction_id=str(uuid7()), request_id=f"{GOLDEN_REQUEST_PREFIX}1")
     insert_predictions(database, [prediction(), golden])
 
-    assert len(newest_predictions(database, "cells", 1, 10)) == 1
+    assert len(read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))) == 1
 
 
 def test_upgrade_by_several_processes_at_once_all_succeed(empty_url: str) -> None:
@@ -160,7 +161,7 @@ def test_insert_predictions_when_one_is_refused_writes_none(database: Database) 
         insert_predictions(database, [prediction(0), wrong])
 
     assert not isinstance(caught.value, DependencyError)
-    assert len(newest_predictions(database, "cells", 1, 10)) == 0
+    assert len(read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))) == 0
 
 
 def test_insert_api_calls_when_sent_twice_keeps_one(database: Database) -> None:
@@ -175,10 +176,10 @@ def test_insert_api_calls_when_sent_twice_keeps_one(database: Database) -> None:
         assert connection.execute(select(ApiCallRow.at)).scalar_one() == NOON
 
 
-def test_newest_predictions_gives_corresponding_rows_newest_first(database: Database) -> None:
+def test_read_window_gives_corresponding_rows_newest_first(database: Database) -> None:
     insert_predictions(database, [prediction(n) for n in range(5)] + [prediction(99, version=2)])
 
-    window = newest_predictions(database, "cells", 1, 3)
+    window = read_window(database, WindowQuery("cells", 1, max_rows=3, kept_rows=3))
 
     assert len(window) == 3
     assert window.uae_feats.dtype == np.float64
@@ -188,14 +189,56 @@ def test_newest_predictions_gives_corresponding_rows_newest_first(database: Data
     assert window.created_at[0].tzinfo is not None
 
 
-def test_newest_predictions_when_there_are_none_is_empty(database: Database) -> None:
-    window = newest_predictions(database, "cells", 7, 100)
+def test_read_window_when_there_are_none_is_empty(database: Database) -> None:
+    window = read_window(database, WindowQuery("cells", 7, max_rows=100, kept_rows=100))
 
-    assert len(window) == 0
+    assert (len(window), window.n_rows) == (0, 0)
     assert window.uae_feats.shape == (0, 0)
 
 
-def test_newest_predictions_on_postgres_reads_the_index_in_order(postgres_url: str) -> None:
+def test_read_window_gives_what_the_images_are_like_and_nan_for_older_rows(database: Database) -> None:
+    newer = replace(prediction(1), image_brightness=0.5, image_contrast=0.25, image_sharpness=0.125)
+    insert_predictions(database, [prediction(0), newer])
+
+    window = read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))
+
+    assert window.properties["width"].tolist() == [300, 300]
+    assert [window.properties[name][0] for name in ("brightness", "contrast", "sharpness")] == [0.5, 0.25, 0.125]
+    assert np.isnan(window.properties["brightness"][1])
+    assert (window.formats, window.clients) == (("PNG", "PNG"), ("127.0.0.1", "127.0.0.1"))
+    assert window.image_digests == ("0" * 64, "0" * 64)
+
+
+def test_read_window_is_bounded_by_time_and_by_count(database: Database) -> None:
+    insert_predictions(database, [prediction(n) for n in range(20)])
+
+    def sizes(max_rows: int, since_s: int) -> tuple[int, float]:
+        since = NOON + timedelta(seconds=since_s)
+        window = read_window(database, WindowQuery("cells", 1, max_rows=max_rows, kept_rows=100, since=since))
+        return window.n_rows, float(window.uae_feats[:, 0].min())
+
+    assert sizes(100, 15) == (5, 15.0)
+    assert sizes(3, 15) == (3, 17.0)
+
+
+def test_read_window_when_larger_than_what_is_kept_then_thins_it_evenly_and_always_alike(database: Database) -> None:
+    insert_predictions(database, [prediction(n) for n in range(5000)])
+    query = WindowQuery("cells", 1, max_rows=4500, kept_rows=2500)
+
+    window = read_window(database, query)
+
+    assert (len(window), window.n_rows) == (2500, 4500)
+    rows = window.uae_feats[:, 0]
+    assert (np.diff(rows) < 0).all()
+    assert rows.min() >= 500
+    assert rows.mean() == pytest.approx(2749.5, abs=100)
+    assert read_window(database, query).prediction_ids == window.prediction_ids
+    # What is kept of a smaller part is kept of the whole as well, if the whole keeps enough.
+    fewer = read_window(database, WindowQuery("cells", 1, max_rows=4500, kept_rows=100))
+    assert set(fewer.prediction_ids) <= set(window.prediction_ids)
+
+
+def test_read_window_on_postgres_reads_the_index_in_order(postgres_url: str) -> None:
     upgrade(postgres_url)
     database = open_database(postgres_url)
     insert_predictions(database, [prediction(n, version=1 + n // 200) for n in range(4000)])

@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from onsight.bundle import list_bundles, read_metadata
-from onsight.db import newest_predictions, open_database
+from onsight.db import WindowQuery, open_database, read_window
 from onsight.registry import open_registry
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -85,7 +85,7 @@ def _check_monitor(settings: Settings, url: str, images: list[Path]) -> None:
         assert httpx.post(f"{url}/predict", files={"file": image.read_bytes()}).is_success
     database = open_database(settings.predictions_database_url)
     deadline_s = time.monotonic() + 60
-    while len(newest_predictions(database, "plankton", 2, 100)) < 25:
+    while len(read_window(database, WindowQuery("plankton", 2, 100, 100))) < 25:
         assert time.monotonic() < deadline_s, "the service did not ship its log"
     database.close()
     # Exactly those 25: the golden images of the deployment are no traffic.

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Row, select
 
-from onsight.db import newest_predictions, open_database
+from onsight.db import WindowQuery, open_database, read_window
 from onsight.db.tables import ApiCallRow, PredictionRow
 from tests.servers import pictures
 from tests.servers.bundle import BundleStore
@@ -157,7 +157,7 @@ def test_prediction_and_call_are_logged_with_what_the_monitor_needs(
     with database.transaction() as connection:
         call = connection.execute(select(ApiCallRow).where(ApiCallRow.request_id == "look-me-up")).one()
     assert (call.route, call.method, call.status, call.code) == ("/predict", "POST", 200, "ok")
-    window = newest_predictions(database, answer["model_name"], answer["model_version"], 1)
+    window = read_window(database, WindowQuery(answer["model_name"], answer["model_version"], max_rows=1, kept_rows=1))
     assert window.uae_feats.shape == (1, bundle_store.uae_dims)
     np.testing.assert_allclose(window.probabilities[0], list(answer["prediction"].values()))
     database.close()

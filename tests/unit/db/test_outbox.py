@@ -26,7 +26,7 @@ from onsight.db import (
     open_database,
     uuid7,
 )
-from onsight.db.outbox import Record, encode_record, read_segment
+from onsight.db.outbox import Record, decode_record, encode_record, read_segment
 from onsight.errors import StorageError
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -100,6 +100,16 @@ def test_read_segment_leaves_a_torn_last_line_out_and_sets_broken_lines_apart(tm
 
     assert len(segment.api_calls) == 1
     assert segment.broken_lines == (b"no json\n", b'{"kind":"unheard"}\n')
+
+
+def test_decode_record_of_a_line_from_before_the_image_properties_has_none() -> None:
+    line = encode_record(prediction())
+    older = b"".join(line.partition(b',"image_brightness"')[:1]) + b"}\n"
+
+    record = decode_record(older)
+
+    assert isinstance(record, PredictionRecord)
+    assert (record.image_brightness, record.image_contrast, record.image_sharpness) == (None, None, None)
 
 
 def test_append_beyond_the_cap_is_refused_and_what_is_there_stays(tmp_path: Path) -> None:

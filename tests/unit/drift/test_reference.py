@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from onsight.domain import Split
@@ -63,6 +65,36 @@ def test_reference_data_when_written_then_reads_the_same(tmp_path: Path) -> None
     assert (back.images, back.labels) == (data.images, data.labels)
     np.testing.assert_array_equal(back.uae_features, data.uae_features)
     np.testing.assert_array_equal(back.bbsd_features, data.bbsd_features)
+    # As bundles of older releases: these columns are not there.
+    assert (back.probabilities, back.properties, back.formats) == (None, {}, ())
+
+
+def test_reference_data_when_written_with_what_the_images_are_like_then_reads_the_same(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    data = ReferenceData(
+        images=("a.png", "b.png"),
+        labels=(("cat",), ("dog",)),
+        uae_features=random.normal(size=(2, 32)).astype(np.float32),
+        bbsd_features=random.random((2, 3)).astype(np.float32),
+        probabilities=random.random((2, 3)).astype(np.float32),
+        properties={"brightness": random.random(2), "width": np.array([64.0, 80.0])},
+        formats=("PNG", "JPEG"),
+    )
+    write_reference(data, tmp_path / "ref.parquet")
+
+    back = read_reference(tmp_path / "ref.parquet")
+
+    assert back.probabilities is not None
+    np.testing.assert_array_equal(back.probabilities, data.probabilities)
+    assert back.formats == data.formats
+    assert list(back.properties) == ["brightness", "width"]
+    np.testing.assert_array_equal(back.properties["brightness"], data.properties["brightness"])
+
+
+def test_read_reference_when_a_column_is_missing_then_raises_bundle_error(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": ["a.png"], "label": [["cat"]]}), tmp_path / "ref.parquet")
+    with pytest.raises(BundleError, match="lacks the column 'uae_feats'"):
+        read_reference(tmp_path / "ref.parquet")
 
 
 def test_read_reference_when_damaged_then_raises_bundle_error(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from onsight.bundle import Engine, OnnxClassifier
 from onsight.errors import UnreadableImageError
-from onsight.images import load_image
-from onsight.serving import load_images, predict_paths
+from onsight.images import load_image, measure_properties
+from onsight.serving import load_images, predict_files, predict_paths
 from tests.servers.bundle import SIZE, write_small_graph
 
 
@@ -39,6 +40,15 @@ def test_predict_paths_row_belongs_to_its_path_at_any_batch_size(
         expected = np.concatenate([getattr(answer, name) for answer in alone])
         np.testing.assert_allclose(getattr(output, name), expected, rtol=1e-5, atol=1e-5)
     assert len(np.unique(output.probabilities[:, 0])) == len(paths)
+
+
+def test_predict_files_says_what_each_file_is_like(classifier: OnnxClassifier, paths: list[Path]) -> None:
+    answered = predict_files(classifier, paths, batch_size=5)
+
+    for path, size, kind, properties in zip(paths, answered.sizes, answered.formats, answered.properties, strict=True):
+        with Image.open(path) as header:
+            assert (size, kind) == (header.size, header.format)
+        assert properties == measure_properties(load_image(path, SIZE, SIZE))
 
 
 def test_predict_paths_of_a_broken_file_names_it(classifier: OnnxClassifier, paths: list[Path], tmp_path: Path) -> None:
