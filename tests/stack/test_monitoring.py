@@ -93,6 +93,7 @@ def test_alertmanager_knows_prometheus_and_the_other_pages_answer(stack: Stack) 
     answers = {
         name: httpx.get(f"{stack.door(name)}{path}", trust_env=False, timeout=30, follow_redirects=True).status_code
         for name, path in (("ALERTMANAGER", "/-/ready"), ("GRAFANA", "/api/health"), ("PGADMIN", "/login"))
+        if name.lower() not in stack.gaps - {"grafana"}
     }
     assert set(answers.values()) == {200}, answers
 
