@@ -8,6 +8,8 @@ BIN := .venv/bin
 # Compose as a plug-in of Docker, or the older program of its own.
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 export COMPOSE
+# The names of the stack's images: Compose 1.29 has no command for them.
+STACK_IMAGES = $(COMPOSE) config | sed -n 's/^ *image: //p' | sort -u
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode
 UV_COMPILE := $(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --generate-hashes --no-annotate \
 	--custom-compile-command "make lock"
@@ -21,7 +23,8 @@ export ITERATIVE_DO_NOT_TRACK := 1
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: help setup dataset demo plan stop init build up down test test-faults test-stack check format lock docs bench bench-peers clean
+.PHONY: help setup dataset demo plan stop init build up start down backup restore bundle-images load-images sbom \
+	test test-faults test-stack test-stack-faults check format lock docs bench bench-peers clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,29 +64,44 @@ init: ## make the stack's secrets in ./secrets (again at any time: what is there
 build: init ## build the stack's images
 	$(COMPOSE) build
 
-up: build ## build and start the stack; ends when every service is healthy, or says which is not
+up: build start ## build and start the stack; ends when every service is healthy, or says which is not
+
+start: init ## start the stack of the images that are there
 	$(COMPOSE) up -d
 	@sh services/wait.sh
-	@echo "web page and API  http://127.0.0.1:$$(sed -n 's/^NGINX_PORT=//p' .env)"
-	@echo "MLflow            http://127.0.0.1:$$(sed -n 's/^MLFLOW_PORT=//p' .env)"
-	@echo "Prefect           http://127.0.0.1:$$(sed -n 's/^PREFECT_PORT=//p' .env)"
-	@echo "JupyterLab        http://127.0.0.1:$$(sed -n 's/^JUPYTER_PORT=//p' .env)  (the token is in secrets/jupyter_token)"
+	@sh services/doors.sh
 
 down: ## stop the stack; its volumes stay
 	$(COMPOSE) down
+
+backup: ## write the running stack's databases and files to backups/ or BACKUP=folder
+	@sh services/backup.sh $(BACKUP)
+
+restore: ## put BACKUP=folder into the running stack, whose databases are replaced
+	@sh services/restore.sh $(BACKUP)
+
+bundle-images: build ## write all images of the stack to onsight-images.tar.gz, for a machine without internet
+	$(COMPOSE) pull --quiet --ignore-pull-failures || true
+	docker save $$($(STACK_IMAGES)) | gzip --fast >onsight-images.tar.gz.new
+	mv onsight-images.tar.gz.new onsight-images.tar.gz
+
+load-images: ## load onsight-images.tar.gz; then: make start
+	gzip -dc onsight-images.tar.gz | docker load
+
+sbom: build ## write a list of what is in each of our own images to sbom/ (CycloneDX)
+	$(PYTHON) services/sbom.py sbom $$($(STACK_IMAGES) | grep ^onsight/)
 
 test: .venv/.demo-data ## all tests that need no Docker, with branch coverage of onsight/
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults --ignore=tests/stack tests
 
 test-faults: .venv/.ready ## kill, starve and mislead dl_service under load; FAULTS_REPORT=file.json keeps the counts
-	$(BIN)/python -m pytest -s tests/faults
+	$(BIN)/python -m pytest -s --ignore=tests/faults/stack tests/faults
 
-test-stack: .venv/.demo-data ## start the stack, run a whole flow inside it, predict, and look at what is left behind
-	$(MAKE) dataset
-	@# The containers write to the data set: it belongs to their user.
-	[ "$$(id -u)" != 0 ] || chown -R "$$(sed -n 's/^ONSIGHT_UID=//p' .env):$$(sed -n 's/^ONSIGHT_GID=//p' .env)" datasets/elpv
-	$(MAKE) up
-	$(BIN)/python -m pytest --timeout 1800 tests/stack
+test-stack: dataset ## start a stack of its own, run a whole flow inside it, predict, look at what is left behind, remove it
+	tests/stack/run.sh tests/stack
+
+test-stack-faults: dataset ## kill, stop, starve and mislead the services of such a stack under load, and count
+	tests/stack/run.sh -s tests/faults/stack
 
 check: .venv/.ready ## linters, formatting, types, layers, generated docs
 	$(BIN)/ruff check .

@@ -85,14 +85,19 @@ def oracle(bundle_store: BundleStore, slow_bundle: str, tmp_path_factory: pytest
 
 
 @pytest.fixture
+def results(request: pytest.FixtureRequest) -> list[Counts]:
+    """The counts of all scenarios, for the table in the end."""
+    return request.config.stash.setdefault(_COUNTS, [])
+
+
+@pytest.fixture
 def faults(
-    request: pytest.FixtureRequest,
     bundle_store: BundleStore,
     oracle: Oracle,
     stoppable_postgres: PostgresServer,
     make_service: Callable[..., ServiceProcess],
+    results: list[Counts],
 ) -> Faults:
-    results = request.config.stash.setdefault(_COUNTS, [])
     return Faults(bundle_store, oracle, stoppable_postgres, make_service, results)
 
 

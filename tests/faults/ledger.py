@@ -36,14 +36,21 @@ class Ledger:
     unseen: int
 
 
-def settle(url: str, load: Load, timeout_s: float = SHIPPED_WITHIN_S, *, may_miss: bool = False) -> Ledger:
-    """Waits until the acknowledged predictions are there, then looks at all of them."""
+def settle(
+    url: str, load: Load, timeout_s: float = SHIPPED_WITHIN_S, *, may_miss: bool = False, is_shared: bool = False
+) -> Ledger:
+    """Waits until the acknowledged predictions are there, then looks at all of them.
+
+    Args:
+        may_miss: Rows may be missing: do not wait for them for ever.
+        is_shared: The database holds what others asked for, too.
+    """
     database = open_database(url)
     try:
         deadline_s = time.monotonic() + timeout_s
         before = -1
         while True:
-            ledger = _compare(database, load)
+            ledger = _compare(database, load, load.name if is_shared else "")
             is_settled = may_miss and ledger.rows == before
             if not (ledger.missing or ledger.missing_calls) or is_settled or time.monotonic() > deadline_s:
                 return ledger
@@ -53,10 +60,12 @@ def settle(url: str, load: Load, timeout_s: float = SHIPPED_WITHIN_S, *, may_mis
         database.close()
 
 
-def _compare(database: Database, load: Load) -> Ledger:
+def _compare(database: Database, load: Load, prefix: str) -> Ledger:
     row = PredictionRow
     predictions = select(row.request_id, row.prediction_id, row.model_version, row.probabilities)
+    predictions = predictions.where(row.request_id.startswith(prefix))
     calls = select(ApiCallRow.request_id).where(ApiCallRow.route == "/predict", ApiCallRow.status == 200)
+    calls = calls.where(ApiCallRow.request_id.startswith(prefix))
     with database.transaction() as connection:
         found = [
             (str(request_id), Answered(str(prediction_id), version, tuple(probabilities)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,10 +48,14 @@ class Load:
         refused: How often each status and code came.
         wrong: Answers that are not those of the version they name.
         windows: From when until when processes were being killed, on the monotonic clock.
+        headers: Of every request, such as an API key.
+        name: What its request ids begin with.
     """
 
     url: str
     oracle: Oracle
+    headers: dict[str, str] = field(default_factory=dict)
+    name: str = field(default_factory=lambda: f"load-{uuid.uuid4().hex[:12]}")
     acknowledged: dict[str, Answered] = field(default_factory=dict)
     refused: Counter[tuple[int, str]] = field(default_factory=Counter)
     versions: Counter[int] = field(default_factory=Counter)
@@ -94,10 +99,10 @@ class Load:
             assert time.monotonic() < deadline_s, f"still refusing after {timeout_s} s: {self.refused}"
 
     def send_until_stopped(self, client: int) -> None:
-        with httpx.Client(base_url=self.url, trust_env=False, timeout=TIMEOUT_S) as http:
+        with httpx.Client(base_url=self.url, headers=self.headers, trust_env=False, timeout=TIMEOUT_S) as http:
             number = 0
             while not self.stopped.is_set():
-                self._send(http, f"load-{id(self)}-{client}-{number}", (client + number) % len(self.oracle.contents))
+                self._send(http, f"{self.name}-{client}-{number}", (client + number) % len(self.oracle.contents))
                 number += 1
 
     def _is_explained(self, one: Broken) -> bool:
@@ -130,9 +135,11 @@ class Load:
 
 
 @contextmanager
-def continuous_load(url: str, oracle: Oracle, clients: int = 4) -> Iterator[Load]:
+def continuous_load(
+    url: str, oracle: Oracle, clients: int = 4, headers: dict[str, str] | None = None
+) -> Iterator[Load]:
     """Sends from several threads for the length of the block."""
-    load = Load(url, oracle)
+    load = Load(url, oracle, headers or {})
     threads = [threading.Thread(target=load.send_until_stopped, args=(client,)) for client in range(clients)]
     for thread in threads:
         thread.start()

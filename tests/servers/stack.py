@@ -1,0 +1,154 @@
+"""The running stack, reached the way people reach it: published ports, key files, and Compose's commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.servers.dl_service import wait_until
+
+# A model that is not worth much, in little time; the gate lets it through.
+QUICK = (
+    "train.hparams.epochs=1",
+    "train.hparams.freeze_epochs=1",
+    "evaluate.gate.minimum.accuracy=0.1",
+    "evaluate.gate.minimum.balanced_accuracy=0.1",
+    "evaluate.gate.margin=-1",
+    "evaluate.gate.max_regression=1",
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The stack of this checkout.
+
+    Attributes:
+        settings: Of ``.env``, or of the environment where that says something else.
+    """
+
+    root: Path
+    settings: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        """The one door."""
+        return self.door("NGINX")
+
+    @property
+    def gaps(self) -> set[str]:
+        """The services that this machine cannot have: ``STACK_GAPS``."""
+        return set(os.environ.get("STACK_GAPS", "").split())
+
+    def door(self, name: str) -> str:
+        """The URL of a published port, by the first part of its variable."""
+        return f"http://127.0.0.1:{self.settings[f'{name}_PORT']}"
+
+    def secret(self, name: str) -> str:
+        return (self.root / "secrets" / name).read_text().strip()
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of Compose."""
+        command = [*shlex.split(os.environ.get("COMPOSE", "docker-compose")), *arguments]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+
+    def compose(self, *arguments: str) -> str:
+        """What a command of Compose prints; it must not fail."""
+        done = self.run(*arguments)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def wait(self) -> None:
+        """Until every container is healthy."""
+        done = subprocess.run(["sh", "services/wait.sh"], cwd=self.root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def rows(self, query: str, database: str = "dl_service") -> str:
+        """What Postgres answers to the reader of dashboards, one row a line."""
+        psql = ("psql", "-h", "127.0.0.1", "-U", "reader", "-d", database, "-v", "ON_ERROR_STOP=1", "-tAc", query)
+        return self.compose("exec", "-T", "-e", "PGPASSFILE=/run/secrets/reader_database", "postgres", *psql).strip()
+
+    def containers(self, *services: str) -> list[dict[str, Any]]:
+        """What Docker knows of the containers."""
+        identifiers = self.compose("ps", "-q", *services).split()
+        shown = subprocess.run(["docker", "inspect", *identifiers], capture_output=True, text=True, check=True)
+        return list(json.loads(shown.stdout))
+
+    def scale(self, replicas: int) -> None:
+        """Starts or stops replicas of dl_service, and waits until they serve what the others serve."""
+        self.compose("up", "-d", "--no-recreate", "--scale", f"dl_service={replicas}")
+        self.wait()
+        wait_until(lambda: len(self.serving()) == replicas, 60)
+
+    def serving(self) -> dict[str, str]:
+        """The bundle that each replica serves, by its own report."""
+        with self.client("deploy_api_key") as door:
+            workers = door.get("/models/current").json()["workers"]
+        return {worker["replica"]: worker["bundle_name"] for worker in workers if worker["bundle_name"]}
+
+    def client(self, key: str = "") -> httpx.Client:
+        """Through Nginx, with the key of a secret file."""
+        headers = {"Authorization": f"Bearer {self.secret(key)}"} if key else {}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+
+    def prometheus(self, path: str, **parameters: str) -> Any:
+        """What Prometheus' API answers."""
+        url = f"{self.door('PROMETHEUS')}/api/v1/{path}"
+        answer = httpx.get(url, params=parameters, trust_env=False, timeout=30).json()
+        assert answer["status"] == "success", f"{answer['error']}\n{parameters}"
+        return answer["data"]
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """A full flow that ran inside the stack."""
+
+    output: str
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def stack(repository: Path) -> Stack:
+    """The stack that ``tests/stack/run.sh`` started."""
+    lines = (repository / ".env").read_text().splitlines()
+    written = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    running = Stack(repository, {name: os.environ.get(name, value) for name, value in written.items()})
+    running.wait()
+    return running
+
+
+@pytest.fixture(scope="session")
+def flow_run(stack: Stack) -> FlowRun:
+    """The README's command in JupyterLab's container, with one epoch."""
+    return run_flow(stack, "jupyter")
+
+
+def run_flow(stack: Stack, service: str) -> FlowRun:
+    """A full flow with one epoch in the container of ``service``."""
+    changes = [word for change in QUICK for word in ("--set", change)]
+    started_s = time.monotonic()
+    command = ("python", "run_flow.py", "--config", "configs/full_flow_config.yaml", *changes)
+    output = stack.compose("exec", "-T", service, *command)
+    return FlowRun(output, time.monotonic() - started_s)
+
+
+@pytest.fixture(scope="session")
+def photograph(repository: Path) -> bytes:
+    """A solar cell of the demo."""
+    return next((repository / "datasets/elpv/images/test/defective").glob("*.png")).read_bytes()
+
+
+@pytest.fixture
+def door(stack: Stack) -> Iterator[httpx.Client]:
+    """Through Nginx, with the key of the deploy step."""
+    with stack.client("deploy_api_key") as opened:
+        yield opened

@@ -1,0 +1,74 @@
+"""Down and up again, and a backup that is restored into an empty stack: everything is still there."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers.stack import Stack
+
+
+@pytest.mark.usefixtures("flow_run")
+def test_everything_is_there_after_down_and_up(stack: Stack, door: httpx.Client, photograph: bytes) -> None:
+    before = _predict(door, photograph)
+    stack.compose("down")
+    stack.compose("up", "-d")
+    stack.wait()
+
+    _assert_is_there(stack, door, photograph, before)
+
+
+@pytest.mark.usefixtures("flow_run")
+def test_a_backup_brings_everything_into_an_empty_stack(
+    stack: Stack, door: httpx.Client, photograph: bytes, tmp_path: Path
+) -> None:
+    before = _predict(door, photograph)
+    _assert_done(_script(stack, "backup", tmp_path / "backup"))
+    stack.compose("down", "--volumes")
+    stack.compose("up", "-d")
+    stack.wait()
+    assert door.get("/readyz").status_code == 503
+
+    _assert_done(_script(stack, "restore", tmp_path / "backup"))
+
+    _assert_is_there(stack, door, photograph, before)
+    image = door.get(f"/predictions/{before['prediction_id']}/image")
+    assert image.content == photograph
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_touched(stack: Stack, tmp_path: Path) -> None:
+    _assert_done(_script(stack, "backup", tmp_path / "backup"))
+    dump = tmp_path / "backup" / "prefect.dump"
+    dump.write_bytes(dump.read_bytes()[:-1])
+
+    done = _script(stack, "restore", tmp_path / "backup")
+
+    assert done.returncode == 2
+    assert "damaged: nothing was restored" in done.stderr
+    stack.wait()
+
+
+def _script(stack: Stack, name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = ["sh", f"services/{name}.sh", str(folder)]
+    return subprocess.run(command, cwd=stack.root, capture_output=True, text=True, check=False)
+
+
+def _assert_done(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def _predict(door: httpx.Client, photograph: bytes) -> dict[str, object]:
+    response = door.post("/predict", content=photograph)
+    response.raise_for_status()
+    return dict(response.json())
+
+
+def _assert_is_there(stack: Stack, door: httpx.Client, photograph: bytes, before: dict[str, object]) -> None:
+    after = _predict(door, photograph)
+    assert after["model_version"] == before["model_version"]
+    assert stack.rows(f"SELECT count(*) FROM predictions WHERE prediction_id = '{before['prediction_id']}'") == "1"
+    assert int(stack.rows("SELECT count(*) FROM runs", database="mlflow")) >= 1
+    assert int(stack.rows("SELECT count(*) FROM flow_run", database="prefect")) >= 1
