@@ -3,6 +3,7 @@
 from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, ensure_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.engine import Database, open_database
+from onsight.db.feedback import find_versions, insert_opinions, read_opinions
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
@@ -12,6 +13,14 @@ from onsight.db.monitoring_tables import (
     FeedbackRow,
     RetrainingRow,
     ReviewItemRow,
+)
+from onsight.db.opinions import (
+    LabelDecision,
+    Opinion,
+    OpinionSource,
+    decide_label,
+    find_opinion_problem,
+    new_opinion,
 )
 from onsight.db.outbox import Outbox
 from onsight.db.records import (
@@ -41,6 +50,9 @@ __all__ = [
     "DriftAlertRow",
     "DriftResultRow",
     "FeedbackRow",
+    "LabelDecision",
+    "Opinion",
+    "OpinionSource",
     "Outbox",
     "OutboxShipper",
     "PredictionRecord",
@@ -54,19 +66,25 @@ __all__ = [
     "WorkerReport",
     "WorkerRow",
     "create_api_key",
+    "decide_label",
     "ensure_api_key",
+    "find_opinion_problem",
     "find_prediction",
     "find_unshipped",
+    "find_versions",
     "forget_worker",
     "insert_api_calls",
+    "insert_opinions",
     "insert_predictions",
     "is_prediction_id",
     "limit_waits",
     "list_api_keys",
     "live_workers",
+    "new_opinion",
     "newest_desired",
     "newest_predictions",
     "open_database",
+    "read_opinions",
     "record_desired",
     "record_rollback",
     "report_worker",
