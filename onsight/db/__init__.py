@@ -31,6 +31,7 @@ from onsight.db.opinions import (
     Opinion,
     OpinionSource,
     decide_label,
+    find_opinion_problem,
     new_opinion,
 )
 from onsight.db.outbox import Outbox
@@ -87,6 +88,7 @@ __all__ = [
     "create_api_key",
     "decide_label",
     "ensure_api_key",
+    "find_opinion_problem",
     "find_prediction",
     "find_unshipped",
     "find_versions",

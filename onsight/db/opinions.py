@@ -13,7 +13,7 @@ from typing import Literal
 
 import orjson
 
-__all__ = ["LabelDecision", "Opinion", "OpinionSource", "decide_label", "new_opinion"]
+__all__ = ["LabelDecision", "Opinion", "OpinionSource", "decide_label", "find_opinion_problem", "new_opinion"]
 
 # How the label came: review labels are of images that were chosen because the answer looked doubtful.
 OpinionSource = Literal["feedback", "import", "review"]
@@ -77,6 +77,13 @@ def new_opinion(
     high, low = rest >> _RANDOM_BITS, rest & ((1 << _RANDOM_BITS) - 1)
     feedback_id = uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | high << 64 | 0b10 << _RANDOM_BITS | low)
     return Opinion(str(feedback_id), prediction_id, names, labelled_by, at, source)
+
+
+def find_opinion_problem(opinion: Opinion, *, is_multi_label: bool) -> str:
+    """Why a model's image cannot have these labels, whatever their names; empty when it can."""
+    if is_multi_label or len(opinion.labels) == 1:
+        return ""
+    return f"a multi-class model's images have one class each, not {len(opinion.labels)}"
 
 
 def decide_label(opinions: Sequence[Opinion]) -> LabelDecision:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from onsight.db import AccuracyRecord, Database, open_database, upgrade
+from onsight.db import Database, open_database, upgrade
 from onsight.errors import OnsightError
 from onsight.feedback.accuracy import measure_accuracy
+from onsight.feedback.describing import tabulate_weeks
 from onsight.feedback.importing import import_opinions
 from onsight.settings import Settings
 from onsight.storage import open_store
 
 __all__ = ["main"]
 
-_COLUMNS = ("VERSION", "WEEK", "OF", "LABELS", "PREDICTIONS", "LABELLED", "RIGHT", "95 %", "EXPECTED", "DELAY H")
+_MOST_WEEKS = 520
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _weeks(text: str) -> int:
     weeks = int(text)
-    if not 0 <= weeks <= 520:  # noqa: PLR2004 - ten years
-        raise argparse.ArgumentTypeError("0 to 520")
+    if not 0 <= weeks <= _MOST_WEEKS:
+        raise argparse.ArgumentTypeError(f"0 to {_MOST_WEEKS}")
     return weeks
 
 
@@ -61,37 +62,8 @@ def _run(options: argparse.Namespace, database: Database, settings: Settings) ->
         report = import_opinions(options.file, database, store)
         sys.stdout.write(f"{report.n_new} opinions are new, {report.n_lines - report.n_new} were known\n")
         return
-    measured = measure_accuracy(database, store, options.weeks)
-    rows = [_row(name, record) for name, records in measured.items() for record in records if record.period == "week"]
-    sys.stdout.write("\n".join(_table(rows)) + "\n")
-
-
-def _row(name: str, record: AccuracyRecord) -> tuple[str, ...]:
-    year, week, _ = record.starts_at.isocalendar()
-    interval = f"{record.accuracy_low:.3f} to {record.accuracy_high:.3f}" if record.n_labelled else "-"
-    note = "" if record.is_calibrated else " (uncalibrated)"
-    return (
-        name,
-        f"{year}-W{week:02}",
-        f"{record.group_by} {record.class_name}".strip(),
-        record.source,
-        str(record.n_predictions),
-        str(record.n_labelled),
-        _number(record.accuracy, 3),
-        interval,
-        "-" if record.expected_accuracy is None else f"{record.expected_accuracy:.3f}{note}",
-        _number(record.delay_median_h, 1),
-    )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    lines = [_COLUMNS, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    lines = tabulate_weeks(measure_accuracy(database, store, options.weeks))
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

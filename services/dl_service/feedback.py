@@ -14,6 +14,7 @@ from onsight.db import (
     Opinion,
     PredictionRecord,
     decide_label,
+    find_opinion_problem,
     insert_opinions,
     new_opinion,
     read_opinions,
@@ -129,12 +130,12 @@ class FeedbackDesk:
                 f"{metadata.bundle_name}, which answered, has no class {', '.join(unknown)[:500]}",
                 f"its classes are {_name_some(metadata.classes)}",
             )
-        if metadata.classifier_type == "multi-class" and len(set(names)) != 1:
-            raise FeedbackRequestError(f"{metadata.bundle_name} gives an image one class, not {len(set(names))}", _HINT)
         try:
             opinion = new_opinion(record.prediction_id, names, given.who or asked_by, at, given.source)
         except ValueError as error:
             raise FeedbackRequestError(str(error), _HINT) from error
+        if problem := find_opinion_problem(opinion, is_multi_label=metadata.classifier_type == "multi-label"):
+            raise FeedbackRequestError(problem, _HINT)
         insert_opinions(self.database, [opinion])
         return self._known(record)
 

@@ -28,6 +28,7 @@ from onsight.domain import ConfidenceMap
 from onsight.feedback import measure_accuracy
 from onsight.settings import Settings
 from onsight.storage import ArtifactStore, open_store
+from tasks.accuracy import watch_accuracy
 from tests.servers.bundle import BundleStore
 
 NOON = datetime(2024, 2, 28, 12, tzinfo=UTC)
@@ -162,3 +163,17 @@ def test_measure_when_there_are_more_rows_than_one_piece_then_counts_each_once(
 def test_measure_when_nothing_was_answered_then_writes_nothing(database: Database, store: ArtifactStore) -> None:
     assert measure_accuracy(database, store, weeks=8) == {}
     assert read_accuracy(database, "week", EPOCH) == []
+
+
+def test_stage_when_run_then_writes_and_says_it(database: Database, bundle_store: BundleStore, tmp_path: Path) -> None:
+    record = prediction(0, hours=-1)
+    insert_predictions(database, [replace(record, created_at=datetime.now(UTC))])
+    url = database.engine.url.render_as_string(hide_password=False)
+    settings = Settings(central_storage_url=bundle_store.url, state_dir=tmp_path, database_url=url)
+
+    sentences = watch_accuracy.fn(open_store(settings), settings)
+
+    assert len(sentences) == 1
+    assert sentences[0].startswith("cells-v1, 20")
+    assert sentences[0].endswith("no label has arrived")
+    assert len(read_accuracy(database, "day", EPOCH)) == 1

@@ -116,8 +116,8 @@ def test_feedback_when_there_is_no_such_prediction_then_says_when_to_ask_again(h
     [
         ({}, "give either label or labels"),
         ({"label": "broken", "labels": ["broken"]}, "give either label or labels"),
-        ({"labels": []}, "an image one class, not 0"),
-        ({"labels": ["broken", "scratched"]}, "an image one class, not 2"),
+        ({"labels": []}, "one class each, not 0"),
+        ({"labels": ["broken", "scratched"]}, "one class each, not 2"),
         ({"label": 1, "who": "", "source": "x", "more": 1}, "label: .*who: .*source: .*more: "),
         ({"label": "broken", "who": "a\0b"}, "who"),
         ({"label": "broken", "when": "2024-03-01T12:00:00"}, "when: .*timezone"),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from onsight.db import LabelDecision, Opinion, decide_label, new_opinion, uuid7
+from onsight.db import LabelDecision, Opinion, decide_label, find_opinion_problem, new_opinion, uuid7
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 PREDICTION = str(uuid7())
@@ -74,3 +74,10 @@ def test_decide_label_when_people_differ_then_most_of_their_newest_opinions_win(
 def test_new_opinion_when_the_name_or_the_time_cannot_be_then_says_which(who: str, when: datetime, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         new_opinion(PREDICTION, ["a"], who, when, "feedback")
+
+
+def test_find_opinion_problem_when_the_model_is_multi_class_then_wants_one_label() -> None:
+    problems = [find_opinion_problem(opinion(labels), is_multi_label=False) for labels in ((), ("a",), ("a", "b"))]
+
+    assert [problem.rpartition(" ")[2] for problem in problems] == ["0", "", "2"]
+    assert find_opinion_problem(opinion(()), is_multi_label=True) == ""

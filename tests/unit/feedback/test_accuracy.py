@@ -13,7 +13,7 @@ from onsight.bundle.metadata import dump_metadata, parse_metadata
 from onsight.db import AccuracyRecord, AnsweredImage, OpinionSource, new_opinion, uuid7
 from onsight.domain import BundleMetadata, ConfidenceMap
 from onsight.errors import BundleError
-from onsight.feedback import AccuracyCounter
+from onsight.feedback import AccuracyCounter, describe_week
 from onsight.feedback.accuracy import wilson_interval
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -160,3 +160,14 @@ def test_metadata_when_it_has_a_map_then_survives_its_file(metadata: BundleMetad
     damaged = dump_metadata(mapped).replace(b"- 0.4", b"- 0.95")
     with pytest.raises(BundleError, match="in order"):
         parse_metadata(damaged, mapped.bundle_name)
+
+
+def test_describe_week_when_labels_arrived_then_says_both_accuracies(metadata: BundleMetadata) -> None:
+    images = [image("broken", 0.5), image("broken", days=-7)]
+
+    silent = describe_week("cells-v1", list(measure(metadata, *images).values()))
+    told = describe_week("cells-v1", list(measure(metadata, labelled(images[0], "broken"), images[1]).values()))
+
+    start = "cells-v1, 2024-W09: 50.0% of 1 answers (uncalibrated) are expected to be right; "
+    assert silent == f"{start}no label has arrived"
+    assert told == f"{start}of the 1 labelled ones 100.0% are (20.7% to 100.0%)"
