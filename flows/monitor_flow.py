@@ -15,6 +15,7 @@ from onsight.errors import DependencyError, OnsightError
 from onsight.monitoring import Confirmation, MonitorRun
 from onsight.settings import Settings
 from onsight.storage import open_store
+from tasks.accuracy import watch_accuracy
 from tasks.drift_evidence import Evidence, ReportSources, keep_evidence, show_in_prefect
 from tasks.monitoring import ask_bundle_detectors, judge_window, read_monitored, record_results, tell_people
 
@@ -51,6 +52,9 @@ def monitor_flow(config: MonitorFlowConfig) -> RunSummary:
         evidence = keep_evidence(run, sources, store, settings)
         record_results(run, confirmation, evidence, settings)
         show_in_prefect(run, confirmation, evidence)
+    with stages.stage("accuracy"):
+        for sentence in watch_accuracy(store, settings):
+            stages.say(sentence)
     problems = [*evidence.problems, *_alert(run, confirmation, evidence, settings, stages)]
     if problems:
         raise problems[0]

@@ -1,5 +1,16 @@
 """The predictions database: tables, migrations, and the few queries that the platform asks of it."""
 
+from onsight.db.accuracy import (
+    AccuracyGroup,
+    AccuracyPeriod,
+    AccuracyRecord,
+    AnsweredImage,
+    LabelArrival,
+    answered_images,
+    answered_versions,
+    read_accuracy,
+    replace_accuracy,
+)
 from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, ensure_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.drift_results import (
@@ -13,15 +24,25 @@ from onsight.db.drift_results import (
     record_drift_results,
 )
 from onsight.db.engine import Database, open_database
+from onsight.db.feedback import find_versions, insert_opinions, read_opinions
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
 from onsight.db.monitoring_tables import (
+    AccuracyRow,
     DriftAlertRow,
     DriftResultRow,
     FeedbackRow,
     RetrainingRow,
     ReviewItemRow,
+)
+from onsight.db.opinions import (
+    LabelDecision,
+    Opinion,
+    OpinionSource,
+    decide_label,
+    find_opinion_problem,
+    new_opinion,
 )
 from onsight.db.outbox import Outbox
 from onsight.db.records import (
@@ -41,6 +62,11 @@ __all__ = [
     "GOLDEN_REQUEST_PREFIX",
     "PROPERTY_NAMES",
     "SCOPES",
+    "AccuracyGroup",
+    "AccuracyPeriod",
+    "AccuracyRecord",
+    "AccuracyRow",
+    "AnsweredImage",
     "ApiCallRecord",
     "ApiCallRow",
     "ApiKey",
@@ -54,6 +80,10 @@ __all__ = [
     "DriftResultRecord",
     "DriftResultRow",
     "FeedbackRow",
+    "LabelArrival",
+    "LabelDecision",
+    "Opinion",
+    "OpinionSource",
     "Outbox",
     "OutboxShipper",
     "PredictionRecord",
@@ -67,28 +97,38 @@ __all__ = [
     "WindowQuery",
     "WorkerReport",
     "WorkerRow",
+    "answered_images",
+    "answered_versions",
     "count_drift_alerts",
     "create_api_key",
+    "decide_label",
     "ensure_api_key",
+    "find_opinion_problem",
     "find_prediction",
     "find_unshipped",
+    "find_versions",
     "forget_worker",
     "insert_api_calls",
+    "insert_opinions",
     "insert_predictions",
     "is_prediction_id",
     "limit_waits",
     "list_api_keys",
     "live_workers",
+    "new_opinion",
     "newest_desired",
     "newest_drift_alert",
     "newest_drift_run",
     "open_database",
     "past_verdicts",
+    "read_accuracy",
+    "read_opinions",
     "read_window",
     "record_desired",
     "record_drift_alert",
     "record_drift_results",
     "record_rollback",
+    "replace_accuracy",
     "report_worker",
     "revoke_api_key",
     "rollback_target",

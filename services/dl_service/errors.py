@@ -8,6 +8,7 @@ __all__ = [
     "BodyTooLargeError",
     "DeadlineError",
     "ExplainRequestError",
+    "FeedbackRequestError",
     "ForbiddenError",
     "ImageNotKeptError",
     "InferRequestError",
@@ -23,6 +24,7 @@ __all__ = [
     "ServiceError",
     "UnauthorizedError",
     "UnexplainableError",
+    "UnknownClassError",
     "UnknownModelError",
     "UnknownPredictionError",
     "UnsupportedEncodingError",
@@ -89,6 +91,10 @@ class ExplainRequestError(ServiceError):
     """What should be explained, or how, is not among the choices."""
 
 
+class FeedbackRequestError(ServiceError):
+    """Not an opinion that can be kept."""
+
+
 class ImageNotKeptError(ServiceError):
     """The prediction is known, its image is not in the archive."""
 
@@ -107,6 +113,10 @@ class UnsupportedEncodingError(ServiceError):
 
 class UnexplainableError(ServiceError):
     """The model's bundle lacks what explanations are made of."""
+
+
+class UnknownClassError(ServiceError):
+    """The version that made the prediction has no class of this name."""
 
 
 class UnknownPredictionError(ServiceError):

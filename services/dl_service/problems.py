@@ -75,6 +75,7 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.UnauthorizedError: Problem(401, "unauthorized", "A valid API key is needed"),
     service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
     service.ExplainRequestError: Problem(422, "invalid_explain", "Not an explanation that can be asked for"),
+    service.FeedbackRequestError: Problem(422, "invalid_feedback", "Not an opinion that can be kept"),
     service.ImageNotKeptError: Problem(404, "image_not_kept", "The prediction's image is not in the archive"),
     service.PredictionIdError: Problem(422, "invalid_prediction_id", "Not the id of a prediction"),
     service.InferRequestError: Problem(
@@ -82,6 +83,7 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     ),
     service.UnsupportedEncodingError: Problem(415, "unsupported_encoding", "The body is compressed"),
     service.UnexplainableError: Problem(422, "unexplainable_model", "The model cannot explain its answers"),
+    service.UnknownClassError: Problem(422, "unknown_class", "The model has no such class"),
     service.UnknownPredictionError: Problem(404, "unknown_prediction", "There is no such prediction", may_pass=True),
 }
 
