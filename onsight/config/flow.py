@@ -11,6 +11,7 @@ from onsight.config.dataset import DatasetConfig, ValidationConfig
 from onsight.config.deploy import DeployConfig
 from onsight.config.evaluate import EvaluateConfig
 from onsight.config.model import ModelConfig
+from onsight.config.review import ReviewConfig
 from onsight.config.train import TrainConfig
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FlowConfig",
     "FullFlowConfig",
     "MonitorFlowConfig",
+    "ReviewFlowConfig",
     "TrainFlowConfig",
 ]
 
@@ -70,7 +72,14 @@ class MonitorFlowConfig(Section):
     window_size: int = Field(500, ge=20, le=100_000, description="newest predictions that are tested")
 
 
+class ReviewFlowConfig(Section):
+    """Chooses the predictions of the served version that a person should look at."""
+
+    flow_module: Literal["flows.review_flow"]
+    review: ReviewConfig = ReviewConfig()
+
+
 FlowConfig = Annotated[
-    TrainFlowConfig | EvalFlowConfig | DeployFlowConfig | FullFlowConfig | MonitorFlowConfig,
+    TrainFlowConfig | EvalFlowConfig | DeployFlowConfig | FullFlowConfig | MonitorFlowConfig | ReviewFlowConfig,
     Field(discriminator="flow_module"),
 ]
