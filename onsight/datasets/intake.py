@@ -78,14 +78,14 @@ def sort_out(
     for group, one in zip(groups[: len(known)], known, strict=True):
         splits_of_group[group].add(one.split)
     first_of_group: dict[int, ReviewedImage] = {}
-    for group, one in zip(groups[len(known) :], new, strict=True):
-        image, beside = one.image, splits_of_group[group]
+    for group, fresh in zip(groups[len(known) :], new, strict=True):
+        image, beside = fresh.image, splits_of_group[group]
         if "test" in beside:
             intake.leave_out(image, "that are near duplicates of a test image", for_good=True)
             continue
         first = first_of_group.setdefault(group, image)
         split = _split(beside, first.image_sha256, _valid_share(dataset))
-        labels = tuple(int(name in image.labels) for name in dataset.classes)
+        labels = tuple(int(name in (image.labels or ())) for name in dataset.classes)
         name = f"{image.prediction_id}.{_SUFFIXES[image.image_format]}"
         intake.placed[Annotation(name, split, labels)] = image
     return intake
@@ -109,7 +109,9 @@ class _New:
 
 
 def _fits(image: ReviewedImage, classes: Sequence[str], intake: Intake, *, is_multi_label: bool) -> bool:
-    if not set(image.labels) <= set(classes):
+    if image.labels is None:
+        intake.leave_out(image, "that people disagree about")
+    elif not set(image.labels) <= set(classes):
         intake.leave_out(image, "with a label that is no class of the data set")
     elif not is_multi_label and len(image.labels) != 1:
         intake.leave_out(image, "with other than one label, which this data set asks for")
@@ -151,7 +153,7 @@ def _new_ones(
 
 def _agree(copies: Sequence[_New], intake: Intake) -> bool:
     """Whether all copies of an image were labelled alike; those that are not taken in are noted."""
-    if len({frozenset(one.image.labels) for one in copies}) > 1:
+    if len({one.image.labels for one in copies}) > 1:
         for one in copies:
             intake.leave_out(one.image, "that were labelled in contradicting ways")
         return False

@@ -136,8 +136,8 @@ class _Addition:
             self._repository.add_version(self.tag, message)
         self._journal.unlink()
 
-    def _provenance(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = self._metadata.get(_PROVENANCE) or {}
+    def _provenance(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self._metadata.get(_PROVENANCE) or {}
         return found
 
     def _write_metadata(self, rows: Sequence[Annotation], placed: Mapping[Annotation, ReviewedImage]) -> None:
@@ -205,7 +205,7 @@ def _origin(image: ReviewedImage, tag: str) -> dict[str, object]:
     return {
         "prediction_id": image.prediction_id,
         "model": f"{image.model_name}-v{image.model_version}",
-        "labelled_by": image.labelled_by,
+        "labelled_by": list(image.labelled_by),
         "labelled_at": image.labelled_at.isoformat(timespec="seconds"),
         "image_sha256": image.image_sha256,
         "version": tag,

@@ -3,6 +3,7 @@
 from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, ensure_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.engine import Database, open_database
+from onsight.db.feedback import find_versions, insert_opinions, read_opinions
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
@@ -13,6 +14,14 @@ from onsight.db.monitoring_tables import (
     RetrainingRow,
     ReviewItemRow,
 )
+from onsight.db.opinions import (
+    LabelDecision,
+    Opinion,
+    OpinionSource,
+    decide_label,
+    find_opinion_problem,
+    new_opinion,
+)
 from onsight.db.outbox import Outbox
 from onsight.db.records import (
     ApiCallRecord,
@@ -22,9 +31,9 @@ from onsight.db.records import (
     insert_predictions,
 )
 from onsight.db.review import (
-    ReviewDecision,
     ReviewedImage,
     ReviewItem,
+    WaitingItem,
     add_review_items,
     count_open_review_items,
     decide_review_item,
@@ -61,6 +70,9 @@ __all__ = [
     "DriftAlertRow",
     "DriftResultRow",
     "FeedbackRow",
+    "LabelDecision",
+    "Opinion",
+    "OpinionSource",
     "Outbox",
     "OutboxShipper",
     "PredictionRecord",
@@ -68,26 +80,30 @@ __all__ = [
     "PredictionWindow",
     "RefusedRecordError",
     "RetrainingRow",
-    "ReviewDecision",
     "ReviewItem",
     "ReviewItemRow",
     "ReviewedImage",
     "Scope",
     "ShipReport",
     "UnjudgedPrediction",
+    "WaitingItem",
     "WorkerReport",
     "WorkerRow",
     "add_review_items",
     "count_open_review_items",
     "create_api_key",
+    "decide_label",
     "decide_review_item",
     "ensure_api_key",
     "exclude_reviewed",
+    "find_opinion_problem",
     "find_prediction",
     "find_review_item",
     "find_unshipped",
+    "find_versions",
     "forget_worker",
     "insert_api_calls",
+    "insert_opinions",
     "insert_predictions",
     "is_prediction_id",
     "limit_waits",
@@ -95,11 +111,13 @@ __all__ = [
     "live_workers",
     "mark_reviewed",
     "most_drifted",
+    "new_opinion",
     "newest_desired",
     "newest_predictions",
     "open_database",
     "open_review_items",
     "opinions_in_conflict",
+    "read_opinions",
     "record_desired",
     "record_rollback",
     "report_worker",

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from onsight.db.engine import Database
-from onsight.db.identifiers import uuid7
+from onsight.db.feedback import opinion_of
 from onsight.db.monitoring_tables import FeedbackRow, ReviewItemRow
+from onsight.db.opinions import Opinion, decide_label
 from onsight.db.tables import PredictionRow
 
 __all__ = [
-    "REVIEW_SOURCE",
-    "ReviewDecision",
     "ReviewItem",
     "ReviewedImage",
+    "WaitingItem",
     "add_review_items",
     "count_open_review_items",
     "decide_review_item",
@@ -30,10 +31,9 @@ __all__ = [
     "waiting_reviewed_images",
 ]
 
-REVIEW_SOURCE = "review"
 # `excluded`: labelled, and of no use to a data set because it holds the image already.
 _OPEN, _LABELLED, _SKIPPED, _EXCLUDED = "open", "labelled", "skipped", "excluded"
-_ROW = ReviewItemRow
+_ROW, _ASKED = ReviewItemRow, PredictionRow
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class ReviewItem:
 
 
 @dataclass(frozen=True)
-class ReviewDecision:
-    """What a person says of an item.
+class WaitingItem:
+    """An open item, and what was answered.
 
     Attributes:
-        labels: Class names; None: skipped. An empty tuple says that no class of a multi-label model is there.
-        decided_by: The name of the person's API key, or the address that the request came from.
+        probabilities: By class, in the order of the version's classes.
     """
 
-    labels: tuple[str, ...] | None
-    decided_by: str
+    item: ReviewItem
+    top_class: str
+    probabilities: list[float]
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,9 @@ class ReviewedImage:
     """A labelled item whose image no data set has taken in yet.
 
     Attributes:
-        labels: Class names, as the reviewer gave them.
-        labelled_at: UTC.
+        labels: Class names, what most people say; None: as many say one thing as another.
+        labelled_by: Who says so.
+        labelled_at: When the last of them did; UTC.
     """
 
     prediction_id: str
@@ -85,8 +86,8 @@ class ReviewedImage:
     model_version: int
     image_sha256: str
     image_format: str
-    labels: tuple[str, ...]
-    labelled_by: str
+    labels: tuple[str, ...] | None
+    labelled_by: tuple[str, ...]
     labelled_at: datetime
 
 
@@ -105,23 +106,24 @@ def add_review_items(database: Database, items: Sequence[ReviewItem]) -> int:
         return len(connection.execute(added).all())
 
 
-def open_review_items(database: Database, limit: int) -> list[ReviewItem]:
+def open_review_items(database: Database, limit: int) -> list[WaitingItem]:
     """Items that wait for a person: the newest choice first, within it the reasons in turn, the strongest first.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    rank = func.row_number().over(
-        partition_by=(_ROW.chosen_at, _ROW.reason), order_by=(-_ROW.score, _ROW.prediction_id)
-    )
+    by_strength = (-_ROW.score, _ROW.prediction_id)
+    rank = func.row_number().over(partition_by=(_ROW.chosen_at, _ROW.reason), order_by=by_strength)
     query = (
-        select(*_item_columns())
+        select(*_item_columns(), _ASKED.top_class, _ASKED.probabilities)
+        .join(_ASKED, _ASKED.prediction_id == _ROW.prediction_id)
         .where(_ROW.status == _OPEN)
         .order_by(_ROW.chosen_at.desc(), rank, _ROW.reason, _ROW.prediction_id)
         .limit(limit)
     )
     with database.transaction() as connection:
-        return [ReviewItem(*found) for found in connection.execute(query)]
+        found = connection.execute(query).all()
+    return [WaitingItem(ReviewItem(*row[:-2]), row.top_class, list(row.probabilities)) for row in found]
 
 
 def count_open_review_items(database: Database, model_name: str | None = None) -> int:
@@ -130,7 +132,9 @@ def count_open_review_items(database: Database, model_name: str | None = None) -
     Raises:
         DependencyError: The database does not answer.
     """
-    query = select(func.count()).select_from(_ROW).where(_ROW.status == _OPEN)
+    # Of an item whose prediction was aged out nobody can say anything any more.
+    joined = select(func.count()).select_from(_ROW).join(_ASKED, _ASKED.prediction_id == _ROW.prediction_id)
+    query = joined.where(_ROW.status == _OPEN)
     if model_name is not None:
         query = query.where(_ROW.model_name == model_name)
     with database.transaction() as connection:
@@ -149,8 +153,13 @@ def find_review_item(database: Database, prediction_id: str) -> ReviewItem | Non
     return ReviewItem(*found) if found else None
 
 
-def decide_review_item(database: Database, prediction_id: str, decision: ReviewDecision) -> bool:
-    """Closes an open item and, where it was labelled, records the opinion: both in one transaction, or neither.
+def decide_review_item(database: Database, prediction_id: str, decided_by: str, opinion: Opinion | None) -> bool:
+    """Closes an open item and records the opinion: both in one transaction, or neither.
+
+    Args:
+        prediction_id: Of the item.
+        decided_by: The person.
+        opinion: About this prediction, with the source ``review``; None: skipped.
 
     Returns:
         Whether this call closed it; False: there is no such item, or somebody else was faster.
@@ -158,49 +167,40 @@ def decide_review_item(database: Database, prediction_id: str, decision: ReviewD
     Raises:
         DependencyError: The database does not answer; nothing was recorded.
     """
-    now = datetime.now(UTC)
-    by = decision.decided_by[:128]
-    status = _SKIPPED if decision.labels is None else _LABELLED
+    status = _SKIPPED if opinion is None else _LABELLED
+    closed = {"status": status, "decided_by": decided_by[:128], "decided_at": datetime.now(UTC)}
     is_open = (_ROW.prediction_id == prediction_id) & (_ROW.status == _OPEN)
     with database.transaction() as connection:
         # Of two at once the second waits for the first one's row, and then finds it closed.
-        closing = update(_ROW).where(is_open).values(status=status, decided_by=by, decided_at=now)
-        if connection.execute(closing).rowcount == 0:
+        if connection.execute(update(_ROW).where(is_open).values(closed)).rowcount == 0:
             return False
-        if decision.labels is not None:
-            opinion = {
-                "feedback_id": str(uuid7()),
-                "prediction_id": prediction_id,
-                "labels": list(decision.labels),
-                "labelled_by": by,
-                "labelled_at": now,
-                "source": REVIEW_SOURCE,
-            }
-            connection.execute(insert(FeedbackRow).values(opinion))
+        if opinion is not None:
+            connection.execute(insert(FeedbackRow).values({**asdict(opinion), "labels": list(opinion.labels)}))
     return True
 
 
 def waiting_reviewed_images(database: Database, limit: int = 10_000) -> list[ReviewedImage]:
-    """Labelled items that no data set has taken in yet, oldest first.
+    """Labelled items that no data set has taken in yet, with what people say of each together; oldest first.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    said, asked = FeedbackRow, PredictionRow
-    query = (
-        select(
-            _ROW.prediction_id, _ROW.model_name, _ROW.model_version, asked.image_sha256, asked.image_format,
-            said.labels, said.labelled_by, said.labelled_at,
-        )
-        .join(asked, asked.prediction_id == _ROW.prediction_id)
-        .join(said, (said.prediction_id == _ROW.prediction_id) & (said.source == REVIEW_SOURCE))
+    columns = (_ASKED.model_name, _ASKED.model_version, _ASKED.image_sha256, _ASKED.image_format)
+    waiting = (
+        select(_ROW.prediction_id, *columns)
+        .join(_ASKED, _ASKED.prediction_id == _ROW.prediction_id)
         .where(_ROW.status == _LABELLED, _ROW.dataset_tag.is_(None))
-        .order_by(said.labelled_at, _ROW.prediction_id)
+        .order_by(_ROW.prediction_id)
         .limit(limit)
-    )  # fmt: skip
+    )
+    opinions: dict[str, list[Opinion]] = defaultdict(list)
     with database.transaction() as connection:
-        rows = connection.execute(query).all()
-    return [ReviewedImage(**{**row._mapping, "labels": tuple(row.labels)}) for row in rows]
+        items = connection.execute(waiting).all()
+        asked = waiting.with_only_columns(_ROW.prediction_id).subquery()
+        said = select(FeedbackRow.__table__).join(asked, asked.c.prediction_id == FeedbackRow.prediction_id)
+        for row in connection.execute(said):
+            opinions[row.prediction_id].append(opinion_of(row))
+    return [_reviewed_image(item, opinions[item.prediction_id]) for item in items if opinions[item.prediction_id]]
 
 
 def mark_reviewed(database: Database, tag_by_prediction: Iterable[tuple[str, str]]) -> None:
@@ -223,6 +223,17 @@ def exclude_reviewed(database: Database, prediction_ids: Collection[str]) -> Non
     with database.transaction() as connection:
         for prediction_id in prediction_ids:
             connection.execute(update(_ROW).where(_ROW.prediction_id == prediction_id).values(status=_EXCLUDED))
+
+
+def _reviewed_image(item: Row[Any], opinions: list[Opinion]) -> ReviewedImage:
+    labels = decide_label(opinions).labels
+    agreeing = [opinion for opinion in opinions if opinion.labels == labels] or opinions
+    return ReviewedImage(
+        **item._mapping,
+        labels=labels,
+        labelled_by=tuple(sorted({opinion.labelled_by for opinion in agreeing})),
+        labelled_at=max(opinion.labelled_at for opinion in agreeing),
+    )
 
 
 def _item_columns() -> tuple[Any, ...]:

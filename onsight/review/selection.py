@@ -3,8 +3,8 @@
 Every reason gets its share of the budget. Its candidates are taken in the order of their scores, near duplicates and
 images that are gone passed over, until there are a few times as many as it may choose. Of these its strongest is
 chosen, then by farthest-first traversal (Gonzalez, *Clustering to minimize the maximum intercluster distance*, 1985;
-the greedy k-center rule of core-set active learning, Sener and Savarese, ICLR 2018). Ties fall to the better score, then
-to the older prediction, so that the same rows always give the same choice.
+the greedy k-center rule of core-set active learning, Sener and Savarese, ICLR 2018). Ties fall to the better score,
+then to the older prediction, so that the same rows always give the same choice.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Choice", "SelectionRules", "choose", "dispute_scores", "uncertainty"]
+__all__ = ["Candidate", "Choice", "SelectionRules", "choose", "dispute_scores", "feature_scale", "uncertainty"]
 
 Reason = Literal["disputed", "drifted", "uncertain"]
 # Disputed ones first: people have worked on them already.
 REASONS: tuple[Reason, ...] = ("disputed", "drifted", "uncertain")
 _POOL_FACTOR = 4
+# Of a normal distribution, in standard deviations.
+_QUARTILES_APART = 1.349
+_LEAST_SCALE = 1e-12
 
 FloatArray = NDArray[np.float64]
 
@@ -33,8 +36,8 @@ class SelectionRules:
     Attributes:
         budget: Items in all.
         shares: Of the budget, by reason; what a reason cannot use goes to the others, in the order of ``REASONS``.
-        min_distance: Between features, in standard deviations of the window per feature (root mean square); two
-            images nearer than this are near duplicates.
+        min_distance: Between features, in standard deviations of the candidates' (root mean square over the features);
+            two images nearer than this are near duplicates.
     """
 
     budget: int
@@ -126,7 +129,7 @@ def choose(
         return []
     ordered = sorted(candidates, key=lambda candidate: candidate.prediction_id)
     features = np.stack([candidate.features for candidate in ordered])
-    scale = np.maximum(features.std(axis=0), 1e-12) * np.sqrt(features.shape[1])
+    scale = feature_scale(features) * np.sqrt(features.shape[1])
     traversal = _Traversal(ordered, features / scale, taken / scale, rules.min_distance, is_kept)
     for reason, quota in _quotas(rules).items():
         traversal.add(reason, quota)
@@ -134,6 +137,14 @@ def choose(
         if rules.shares.get(reason, 0) > 0:
             traversal.add(reason, rules.budget - len(traversal.choices))
     return sorted(traversal.choices, key=lambda choice: REASONS.index(choice.reason))
+
+
+def feature_scale(features: FloatArray) -> FloatArray:
+    """The standard deviation of each feature as its quartiles tell it, so that a few outliers do not; float64 [D]."""
+    low, high = np.quantile(features, (0.25, 0.75), axis=0)
+    spread = (high - low) / _QUARTILES_APART
+    scale: FloatArray = np.maximum(np.where(spread > 0, spread, features.std(axis=0)), _LEAST_SCALE)
+    return scale
 
 
 def _quotas(rules: SelectionRules) -> dict[Reason, int]:
