@@ -22,8 +22,6 @@ Reason = Literal["disputed", "drifted", "uncertain"]
 # Disputed ones first: people have worked on them already.
 REASONS: tuple[Reason, ...] = ("disputed", "drifted", "uncertain")
 _POOL_FACTOR = 4
-# Of a normal distribution, in standard deviations.
-_QUARTILES_APART = 1.349
 _LEAST_SCALE = 1e-12
 
 FloatArray = NDArray[np.float64]
@@ -140,10 +138,11 @@ def choose(
 
 
 def feature_scale(features: FloatArray) -> FloatArray:
-    """The standard deviation of each feature as its quartiles tell it, so that a few outliers do not; float64 [D]."""
-    low, high = np.quantile(features, (0.25, 0.75), axis=0)
-    spread = (high - low) / _QUARTILES_APART
-    scale: FloatArray = np.maximum(np.where(spread > 0, spread, features.std(axis=0)), _LEAST_SCALE)
+    """The standard deviation of each feature, float64 [D].
+
+    Not a robust one: where most of a window is one burst, quartiles tell the spread within the burst alone.
+    """
+    scale: FloatArray = np.maximum(features.std(axis=0), _LEAST_SCALE)
     return scale
 
 
