@@ -155,7 +155,8 @@ function clearPictures() {
   element("stage").classList.remove("unshown");
   element("image").hidden = false;
   element("heatmap").hidden = element("overlay-controls").hidden = true;
-  show("unshown", "");
+  show("unshown", "This browser cannot show the image's format; the service has read it.");
+  element("unshown").hidden = true;
   show("why-not", "");
 }
 
