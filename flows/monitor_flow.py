@@ -14,6 +14,7 @@ from onsight.domain import DriftVerdict
 from onsight.errors import DependencyError
 from onsight.settings import Settings
 from onsight.storage import open_store
+from tasks.accuracy import watch_accuracy
 from tasks.monitoring import watch_drift
 
 __all__ = ["monitor_flow", "start"]
@@ -46,6 +47,9 @@ def monitor_flow(config: MonitorFlowConfig) -> RunSummary:
         verdicts = watch_drift(open_store(settings), str(metadata_file), config.window_size, settings)
         for verdict in verdicts:
             stages.say(_sentence(verdict))
+    with stages.stage("accuracy"):
+        for sentence in watch_accuracy(open_store(settings), settings):
+            stages.say(sentence)
     return RunSummary(title=f"Drift of {metadata_file}", timings=stages.timings())
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 __all__ = [
     "BundleMetadata",
     "CheckFinding",
+    "ConfidenceMap",
     "DatasetVersion",
     "DriftVerdict",
     "GateVerdict",
@@ -199,8 +200,40 @@ class ModelVersion:
 
 
 @dataclass(frozen=True)
+class ConfidenceMap:
+    """How often a version was right at which confidence, on the images that it was evaluated on.
+
+    Attributes:
+        confidences: Increasing; between two of them the accuracy changes linearly, beyond them it stays.
+        accuracies: Never decreasing, one for each confidence.
+        n_images: That it was measured on.
+    """
+
+    confidences: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    n_images: int
+
+    def __post_init__(self) -> None:
+        """Refuses what is no map: it is read from files.
+
+        Raises:
+            ValueError: Not as many accuracies as confidences, none, or not in order.
+        """
+        is_ordered = all(
+            list(values) == sorted(values) and all(0 <= value <= 1 for value in values)
+            for values in (self.confidences, self.accuracies)
+        )
+        if not self.confidences or len(self.confidences) != len(self.accuracies) or not is_ordered:
+            raise ValueError("confidences and accuracies must be as many, from 0 to 1 and in order")
+
+
+@dataclass(frozen=True)
 class BundleMetadata:
-    """What ``models/<model>.yaml`` says of a bundle: enough to serve it, explain it and watch it."""
+    """What ``models/<model>.yaml`` says of a bundle: enough to serve it, explain it and watch it.
+
+    Attributes:
+        confidence_map: None in bundles that were published before there were any.
+    """
 
     model_name: str
     version: int
@@ -222,6 +255,7 @@ class BundleMetadata:
     reference_rows: int
     sha256: str
     format_version: int = 1
+    confidence_map: ConfidenceMap | None = None
 
     @property
     def bundle_name(self) -> str:

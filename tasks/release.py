@@ -151,4 +151,5 @@ def _metadata(release: Release, version: ModelVersion) -> BundleMetadata:
         drift_p_value=drift.p_value,
         reference_rows=release.drift.n_rows,
         sha256="",
+        confidence_map=release.judgement.evaluation.confidence_map,
     )

@@ -40,6 +40,10 @@ def dump_metadata(metadata: BundleMetadata) -> bytes:
     plain = asdict(metadata)
     plain["classes"] = list(metadata.classes)
     plain["metrics"] = dict(metadata.metrics)
+    if metadata.confidence_map is not None:
+        plain["confidence_map"] |= {
+            name: list(getattr(metadata.confidence_map, name)) for name in ("confidences", "accuracies")
+        }
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode()
 
 

@@ -1,5 +1,16 @@
 """The predictions database: tables, migrations, and the few queries that the platform asks of it."""
 
+from onsight.db.accuracy import (
+    AccuracyGroup,
+    AccuracyPeriod,
+    AccuracyRecord,
+    AnsweredImage,
+    LabelArrival,
+    answered_images,
+    answered_versions,
+    read_accuracy,
+    replace_accuracy,
+)
 from onsight.db.api_keys import SCOPES, ApiKey, Scope, create_api_key, ensure_api_key, list_api_keys, revoke_api_key
 from onsight.db.desired import DesiredModel, newest_desired, record_desired, record_rollback, rollback_target
 from onsight.db.engine import Database, open_database
@@ -8,6 +19,7 @@ from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
 from onsight.db.monitoring_tables import (
+    AccuracyRow,
     DriftAlertRow,
     DriftResultRow,
     FeedbackRow,
@@ -59,6 +71,11 @@ from onsight.db.workers import WorkerReport, forget_worker, live_workers, report
 __all__ = [
     "GOLDEN_REQUEST_PREFIX",
     "SCOPES",
+    "AccuracyGroup",
+    "AccuracyPeriod",
+    "AccuracyRecord",
+    "AccuracyRow",
+    "AnsweredImage",
     "ApiCallRecord",
     "ApiCallRow",
     "ApiKey",
@@ -70,6 +87,7 @@ __all__ = [
     "DriftAlertRow",
     "DriftResultRow",
     "FeedbackRow",
+    "LabelArrival",
     "LabelDecision",
     "Opinion",
     "OpinionSource",
@@ -90,6 +108,8 @@ __all__ = [
     "WorkerReport",
     "WorkerRow",
     "add_review_items",
+    "answered_images",
+    "answered_versions",
     "count_open_review_items",
     "create_api_key",
     "decide_label",
@@ -117,9 +137,11 @@ __all__ = [
     "open_database",
     "open_review_items",
     "opinions_in_conflict",
+    "read_accuracy",
     "read_opinions",
     "record_desired",
     "record_rollback",
+    "replace_accuracy",
     "report_worker",
     "reviewed_features",
     "revoke_api_key",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,10 +14,10 @@ from onsight.db.monitoring_tables import FeedbackRow
 from onsight.db.opinions import Opinion
 from onsight.db.tables import PredictionRow
 
-__all__ = ["find_versions", "insert_opinions", "read_opinions"]
+__all__ = ["OPINION_COLUMNS", "find_versions", "insert_opinions", "opinion_of", "read_opinions"]
 
 _Item = TypeVar("_Item")
-_COLUMNS = (
+OPINION_COLUMNS = (
     FeedbackRow.feedback_id,
     FeedbackRow.prediction_id,
     FeedbackRow.labels,
@@ -50,7 +50,7 @@ def read_opinions(database: Database, prediction_id: str) -> list[Opinion]:
         DependencyError: The database does not answer.
     """
     query = (
-        select(*_COLUMNS)
+        select(*OPINION_COLUMNS)
         .where(FeedbackRow.prediction_id == prediction_id)
         .order_by(FeedbackRow.labelled_at, FeedbackRow.feedback_id)
     )
@@ -73,7 +73,7 @@ def find_versions(database: Database, prediction_ids: Sequence[str]) -> dict[str
     return found
 
 
-def opinion_of(row: Row[tuple[object, ...]]) -> Opinion:
+def opinion_of(row: Row[Any]) -> Opinion:
     """The opinion in a row that has the columns of ``feedback``."""
     values = dict(row._mapping)
     names = {name: values[name] for name in Opinion.__dataclass_fields__}

@@ -1,4 +1,4 @@
-"""The tables of monitoring: drift results and alerts, what people said, what waits for them, and retraining."""
+"""The tables of monitoring: drift, what people said, how right answers were, what waits for people, retraining."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from onsight.db.tables import Base, JsonObject, Sequence, UtcDateTime
 
-__all__ = ["DriftAlertRow", "DriftResultRow", "FeedbackRow", "RetrainingRow", "ReviewItemRow"]
+__all__ = ["AccuracyRow", "DriftAlertRow", "DriftResultRow", "FeedbackRow", "RetrainingRow", "ReviewItemRow"]
 
 
 class DriftResultRow(Base):
@@ -64,6 +64,32 @@ class FeedbackRow(Base):
     labelled_by: Mapped[str] = mapped_column(String(128))
     labelled_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     source: Mapped[str] = mapped_column(String(16))
+
+
+class AccuracyRow(Base):
+    """How often a version was right in a day or week of its predictions, and how often it was expected to be."""
+
+    __tablename__ = "accuracy"
+
+    model_name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    model_version: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    period: Mapped[str] = mapped_column(String(8), primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(UtcDateTime, primary_key=True)
+    group_by: Mapped[str] = mapped_column(String(16), primary_key=True)
+    class_name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    source: Mapped[str] = mapped_column(String(16), primary_key=True)
+    n_predictions: Mapped[int] = mapped_column(Integer)
+    n_labelled: Mapped[int] = mapped_column(Integer)
+    n_right: Mapped[int] = mapped_column(Integer)
+    n_disputed: Mapped[int] = mapped_column(Integer)
+    accuracy: Mapped[float | None] = mapped_column(Float(53))
+    accuracy_low: Mapped[float | None] = mapped_column(Float(53))
+    accuracy_high: Mapped[float | None] = mapped_column(Float(53))
+    expected_accuracy: Mapped[float | None] = mapped_column(Float(53))
+    is_calibrated: Mapped[bool] = mapped_column(Boolean)
+    delay_median_h: Mapped[float | None] = mapped_column(Float(53))
+    delay_p90_h: Mapped[float | None] = mapped_column(Float(53))
+    measured_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class ReviewItemRow(Base):

@@ -6,7 +6,7 @@ import hashlib
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -63,13 +63,13 @@ class LabelDecision:
 def new_opinion(
     prediction_id: str, labels: Iterable[str], labelled_by: str, labelled_at: datetime, source: OpinionSource
 ) -> Opinion:
-    """An opinion with its id; see ``find_opinion_problem`` for what it must hold.
+    """An opinion with its id.
 
     Raises:
-        ValueError: A time without a zone.
+        ValueError: A name or a time that cannot be, or both; the message says which.
     """
-    if labelled_at.tzinfo is None:
-        raise ValueError(f"a time without a zone: {labelled_at!r}")
+    if problems := [*_find_problems(labelled_by, labelled_at)]:
+        raise ValueError("; ".join(problems))
     names, at = tuple(sorted(set(labels))), labelled_at.astimezone(UTC)
     content = orjson.dumps([prediction_id, names, labelled_by, at])
     rest = int.from_bytes(hashlib.sha256(content).digest()) >> (256 - 12 - _RANDOM_BITS)
@@ -80,14 +80,10 @@ def new_opinion(
 
 
 def find_opinion_problem(opinion: Opinion, *, is_multi_label: bool) -> str:
-    """What is wrong with an opinion, beside names that are no classes; empty when nothing is."""
-    if not _PERSON.fullmatch(opinion.labelled_by):
-        return "who labelled must be 1 to 128 characters, without control characters"
-    if not is_multi_label and len(opinion.labels) != 1:
-        return f"a multi-class model's images have one class each, not {len(opinion.labels)}"
-    if not _EARLIEST <= opinion.labelled_at <= datetime.now(UTC) + _CLOCK_SLACK:
-        return f"the time {opinion.labelled_at.isoformat()} lies in the future, or before the year 2000"
-    return ""
+    """Why a model's image cannot have these labels, whatever their names; empty when it can."""
+    if is_multi_label or len(opinion.labels) == 1:
+        return ""
+    return f"a multi-class model's images have one class each, not {len(opinion.labels)}"
 
 
 def decide_label(opinions: Sequence[Opinion]) -> LabelDecision:
@@ -101,3 +97,12 @@ def decide_label(opinions: Sequence[Opinion]) -> LabelDecision:
     counted = Counter(newest.values()).most_common(2)
     is_tie = len(counted) > 1 and counted[0][1] == counted[1][1]
     return LabelDecision(counted[0][0] if counted and not is_tie else None, len(newest))
+
+
+def _find_problems(labelled_by: str, labelled_at: datetime) -> Iterator[str]:
+    if not _PERSON.fullmatch(labelled_by):
+        yield "who labelled must be 1 to 128 characters, without control characters"
+    if labelled_at.tzinfo is None:
+        yield f"the time {labelled_at.isoformat()} has no zone"
+    elif not _EARLIEST <= labelled_at <= datetime.now(UTC) + _CLOCK_SLACK:
+        yield f"the time {labelled_at.isoformat()} lies in the future, or before the year 2000"

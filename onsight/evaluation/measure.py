@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onsight.config import EvaluateConfig
-from onsight.domain import Interval, ScoredSplit
-from onsight.evaluation.calibration import Reliability, reliability
+from onsight.domain import ConfidenceMap, Interval, ScoredSplit
+from onsight.evaluation.calibration import Reliability, fit_confidence_map, reliability
 from onsight.evaluation.counting import count_columns, count_metrics, mean_over_classes, split_counts
 from onsight.evaluation.ranking import ranking_areas
 from onsight.evaluation.resampling import percentile_interval, resample_weights
@@ -48,6 +48,7 @@ class Evaluation:
         per_class: In the order of the classes.
         confusion: int64; multi-class [C, C], true by predicted; multi-label [C, 2, 2], by class absent and present,
             true by predicted.
+        confidence_map: From the confidence of an answer to how often such answers were right.
         n: Images.
         top_k: What k was: the config's, and less than the number of classes.
         resamples: Of the intervals; those of the areas under curves rest on at most 500.
@@ -57,6 +58,7 @@ class Evaluation:
     per_class: tuple[ClassMetrics, ...]
     confusion: NDArray[np.int64]
     reliability: Reliability
+    confidence_map: ConfidenceMap
     n: int
     top_k: int
     resamples: int
@@ -89,6 +91,7 @@ def evaluate(scored: ScoredSplit, config: EvaluateConfig) -> Evaluation:
         per_class=_per_class(scored.classes, columns.sum(axis=0, keepdims=True), areas),
         confusion=_confusion(scores),
         reliability=reliability(scores),
+        confidence_map=fit_confidence_map(scored),
         n=len(scores),
         top_k=top_k,
         resamples=config.bootstrap_samples,

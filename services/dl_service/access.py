@@ -33,7 +33,7 @@ ROUTE_SCOPES: dict[tuple[str, str], Scope | None] = {
     ("GET", "/v2"): "predict",
     ("GET", "/v2/*"): "predict",
     ("POST", "/v2/models/*"): "predict",
-    ("POST", "/feedback"): "feedback",
+    ("GET", "/feedback/*"): "feedback",
     ("POST", "/feedback/*"): "feedback",
     ("GET", "/review"): "feedback",
     ("POST", "/review/*"): "feedback",

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import psycopg2
 import pytest
 import yaml
 
-from onsight.db import upgrade
+from onsight.db import AccuracyPeriod, AccuracyRecord, LabelArrival, open_database, replace_accuracy, upgrade
 from tests.servers import dashboards, pictures
 from tests.servers.bundle import BundleStore
 from tests.servers.dl_service import ServiceProcess, wait_until
@@ -34,6 +36,8 @@ for table in Base.metadata.tables.values():
     table.indexes.clear()
 Base.metadata.create_all(create_engine(sys.argv[1]))
 """
+PERIODS: tuple[AccuracyPeriod, ...] = ("day", "week")
+ARRIVALS: tuple[LabelArrival, ...] = ("arrived", "review")
 OUR_NAMES = re.compile(r"\bonsight_[a-z_]+")
 
 
@@ -103,6 +107,22 @@ def predictions_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="module")
+def measured_url(postgres_server: PostgresServer) -> str:
+    """The same with one version's accuracy of this very moment, by day and by week."""
+    url, now = postgres_server.create_database(), datetime.now(UTC)
+    database = open_database(url)
+    upgrade(database)
+    base = AccuracyRecord(
+        *("cells", 1, "day", now, "all", "", "arrived"),
+        *(100, 20, 19, 1, 0.95, 0.76, 0.99, 0.93, True, 1.5, 30.0, now),
+    )
+    records = [replace(base, period=period, source=source) for period in PERIODS for source in ARRIVALS]
+    replace_accuracy(database, "cells", 1, now, records)
+    database.close()
+    return url
+
+
+@pytest.fixture(scope="module")
 def prefect_url(postgres_server: PostgresServer) -> str:
     """A database with Prefect's tables, in a process of its own: its model of them is changed."""
     url = postgres_server.create_database()
@@ -124,6 +144,19 @@ def rows(url: str, text: str) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("query", dashboards.sql("postgres-dl-service"), ids=lambda query: str(query.place))
 def test_sql_when_asked_of_the_predictions_then_holds(query: dashboards.Query, predictions_url: str) -> None:
     assert rows(predictions_url, query.text) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [query for query in dashboards.sql("postgres-dl-service") if " FROM accuracy " in query.text],
+    ids=lambda query: str(query.place),
+)
+def test_sql_when_accuracy_was_measured_then_shows_it(query: dashboards.Query, measured_url: str) -> None:
+    shown = rows(measured_url, query.text)
+
+    # Labels that came by themselves, and those of the review queue.
+    assert len(shown) == (2 if "source" in query.text.split(" FROM ")[0] else 1)
+    assert all(value is not None for row in shown for value in row)
 
 
 @pytest.mark.parametrize("query", dashboards.sql("postgres-prefect"), ids=lambda query: str(query.place))

@@ -64,6 +64,8 @@ def test_every_route_of_the_app_is_in_the_table(tmp_path: Path) -> None:
         ("POST", "/predict/", "predict"),
         ("POST", "/predict/batch", "predict"),
         ("GET", "/predictions/1/image", "predict"),
+        ("POST", "/feedback/1", "feedback"),
+        ("GET", "/feedback/1", "feedback"),
         ("GET", "/models", "predict"),
         ("GET", "/models/current", "predict"),
         ("POST", "/v2/models/cells/versions/1/infer", "predict"),
