@@ -19,6 +19,7 @@ from onsight.config import (
     ModelConfig,
     MonitorConfig,
     MonitorFlowConfig,
+    ReviewFlowConfig,
     TrainConfig,
     TrainFlowConfig,
 )
@@ -43,7 +44,7 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     console.print(f"tracking   {settings.mlflow_tracking_uri}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"prefect    {settings.prefect_api_url or 'a temporary server'}", highlight=False, markup=False)
     console.print(f"storage    {settings.central_storage_url}", highlight=False, markup=False, soft_wrap=True)
-    if not isinstance(config, MonitorFlowConfig):
+    if not isinstance(config, (MonitorFlowConfig, ReviewFlowConfig)):
         console.print(f"champion   {_champion(config.model.model_name, settings)}", highlight=False, markup=False)
     if isinstance(config, (FullFlowConfig, DeployFlowConfig)):
         console.print(f"replaces   {_served(config.deploy, settings)}", highlight=False, markup=False, soft_wrap=True)
@@ -53,6 +54,10 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
 def _stages(config: FlowConfig, settings: Settings) -> list[tuple[str, str]]:
     if isinstance(config, MonitorFlowConfig):
         return _monitor_stages(config.monitor, settings)
+    if isinstance(config, ReviewFlowConfig):
+        review = config.review
+        what = f"up to {review.budget} waiting items, from the {review.window_size} newest predictions"
+        return [("review queue", what)]
     if isinstance(config, DeployFlowConfig):
         return _deploy_stages(config.deploy, settings, f"{config.model.model_name}, {config.deploy.version}")
     data = ("data set", _dataset(config.dataset))

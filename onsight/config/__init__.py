@@ -10,11 +10,13 @@ from onsight.config.flow import (
     FlowConfig,
     FullFlowConfig,
     MonitorFlowConfig,
+    ReviewFlowConfig,
     TrainFlowConfig,
 )
 from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
 from onsight.config.monitor import AlertConfig, MonitorConfig, WindowConfig
 from onsight.config.reader import read_config
+from onsight.config.review import ReviewConfig, ReviewShares
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
 __all__ = [
@@ -41,6 +43,9 @@ __all__ = [
     "MonitorFlowConfig",
     "Name",
     "PrefectDeploymentConfig",
+    "ReviewConfig",
+    "ReviewFlowConfig",
+    "ReviewShares",
     "Section",
     "Severity",
     "TrainConfig",

@@ -12,6 +12,7 @@ from onsight.config.deploy import DeployConfig
 from onsight.config.evaluate import EvaluateConfig
 from onsight.config.model import ModelConfig
 from onsight.config.monitor import MonitorConfig
+from onsight.config.review import ReviewConfig
 from onsight.config.train import TrainConfig
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FlowConfig",
     "FullFlowConfig",
     "MonitorFlowConfig",
+    "ReviewFlowConfig",
     "TrainFlowConfig",
 ]
 
@@ -71,7 +73,14 @@ class MonitorFlowConfig(Section):
     monitor: MonitorConfig = MonitorConfig()
 
 
+class ReviewFlowConfig(Section):
+    """Chooses the predictions of the served version that a person should look at."""
+
+    flow_module: Literal["flows.review_flow"]
+    review: ReviewConfig = ReviewConfig()
+
+
 FlowConfig = Annotated[
-    TrainFlowConfig | EvalFlowConfig | DeployFlowConfig | FullFlowConfig | MonitorFlowConfig,
+    TrainFlowConfig | EvalFlowConfig | DeployFlowConfig | FullFlowConfig | MonitorFlowConfig | ReviewFlowConfig,
     Field(discriminator="flow_module"),
 ]

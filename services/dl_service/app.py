@@ -31,6 +31,7 @@ from services.dl_service import (
     routes_models,
     routes_predictions,
     routes_probes,
+    routes_review,
     routes_v2,
 )
 from services.dl_service.access import Guard
@@ -71,7 +72,16 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (routes_batch, routes_feedback, routes_models, routes_predictions, routes_probes, routes_v2):
+    routers = (
+        routes_batch,
+        routes_feedback,
+        routes_models,
+        routes_predictions,
+        routes_probes,
+        routes_review,
+        routes_v2,
+    )
+    for routes in routers:
         app.include_router(routes.router)
     for kind in (OnsightError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)

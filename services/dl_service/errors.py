@@ -20,6 +20,7 @@ __all__ = [
     "OverloadedError",
     "PredictionIdError",
     "ReceiveTimeoutError",
+    "ReviewClosedError",
     "RolledBackError",
     "ServiceError",
     "UnauthorizedError",
@@ -27,6 +28,7 @@ __all__ = [
     "UnknownClassError",
     "UnknownModelError",
     "UnknownPredictionError",
+    "UnknownReviewItemError",
     "UnsupportedEncodingError",
 ]
 
@@ -75,6 +77,10 @@ class ReceiveTimeoutError(ServiceError):
     """The client did not send its body in time."""
 
 
+class ReviewClosedError(ServiceError):
+    """Somebody has labelled or skipped the item before."""
+
+
 class RolledBackError(ServiceError):
     """A version was taken back before every worker served it."""
 
@@ -121,3 +127,7 @@ class UnknownClassError(ServiceError):
 
 class UnknownPredictionError(ServiceError):
     """There is no prediction of this id, or none yet."""
+
+
+class UnknownReviewItemError(ServiceError):
+    """The prediction was never chosen for review."""

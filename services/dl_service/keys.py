@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         "--scope", required=True, action="append", choices=SCOPES, help="may be given several times; admin may do all"
     )
     ensure = commands.add_parser("ensure", help="make keys of files the only valid ones of their names")
-    ensure.add_argument("keys", nargs="+", metavar="NAME=SCOPE=FILE", help="such as deploy=admin=/run/secrets/deploy")
+    ensure.add_argument(
+        "keys", nargs="+", metavar="NAME=SCOPES=FILE", help="such as ann=predict,feedback=/run/secrets/ann_api_key"
+    )
     commands.add_parser("list", help="the keys, without their secrets")
     revoke = commands.add_parser("revoke", help="end a key's validity, within seconds and for good")
     revoke.add_argument("key_id", metavar="KEY_ID", help="the first column of `list`")
@@ -65,8 +67,8 @@ def _run(asked: argparse.Namespace, database: Database) -> None:
         print(text)
     elif asked.command == "ensure":
         for given in asked.keys:
-            name, scope, text = _read_given(given)
-            is_new = ensure_api_key(database, name, [scope], text)
+            name, scopes, text = _read_given(given)
+            is_new = ensure_api_key(database, name, scopes, text)
             print(f"key {name} is {'new' if is_new else 'known'}")
     elif asked.command == "revoke":
         key = revoke_api_key(database, asked.key_id)
@@ -76,12 +78,13 @@ def _run(asked: argparse.Namespace, database: Database) -> None:
             print(line)
 
 
-def _read_given(given: str) -> tuple[str, Scope, str]:
-    name, scope, path = (*given.split("=", 2), "", "")[:3]
-    if scope not in SCOPES or not path:
-        raise ConfigError(f"{given!r} is not NAME=SCOPE=FILE", f"scopes are {', '.join(SCOPES)}")
+def _read_given(given: str) -> tuple[str, list[Scope], str]:
+    name, asked, path = (*given.split("=", 2), "", "")[:3]
+    scopes = [scope for scope in SCOPES if scope in asked.split(",")]
+    if len(scopes) != len(asked.split(",")) or not path:
+        raise ConfigError(f"{given!r} is not NAME=SCOPE[,SCOPE]=FILE", f"scopes are {', '.join(SCOPES)}")
     try:
-        return name, scope, Path(path).read_text(encoding="utf-8").strip()
+        return name, scopes, Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key file {path} cannot be read: {error}", "run make init first") from error
 

@@ -69,6 +69,8 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.ModelNameError: Problem(422, "invalid_model_name", "Not the name of a model's metadata file"),
     service.NoModelError: Problem(503, "no_model", "The service has no model that answers"),
     service.NothingToRollBackError: Problem(409, "nothing_to_roll_back", "There is no earlier version"),
+    service.ReviewClosedError: Problem(409, "review_closed", "Somebody else has decided this one"),
+    service.UnknownReviewItemError: Problem(404, "unknown_review_item", "There is no such item to review"),
     service.RolledBackError: Problem(409, "rolled_back", "The version was taken back"),
     service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),

@@ -28,6 +28,11 @@ else
     echo "listen 8080;" >/tmp/nginx/listen.conf
 fi
 
-printf 'proxy_set_header Authorization "Bearer %s";\n' "$(cat /run/secrets/web_api_key)" >/tmp/nginx/web_key.conf
+cat >/tmp/nginx/web_key.conf <<END
+map \$http_authorization \$page_authorization {
+    default \$http_authorization;
+    "" "Bearer $(cat /run/secrets/web_api_key)";
+}
+END
 
 exec nginx -e /dev/stderr -c /etc/onsight/nginx.conf -g "daemon off;"

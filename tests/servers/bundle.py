@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -126,7 +126,13 @@ def _activation_map_nodes() -> list[Any]:
     ]
 
 
-def publish_small(root: Path, version: int, parts_dir: Path, write_graph: GraphWriter = write_small_graph) -> str:
+def publish_small(
+    root: Path,
+    version: int,
+    parts_dir: Path,
+    write_graph: GraphWriter = write_small_graph,
+    classifier_type: Literal["multi-class", "multi-label"] = "multi-class",
+) -> str:
     """Publishes a version whose graph is written by ``write_graph``, and gives the bundle's name."""
     from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier, publish_bundle
     from onsight.domain import BundleMetadata
@@ -156,7 +162,7 @@ def publish_small(root: Path, version: int, parts_dir: Path, write_graph: GraphW
         model_name="cells",
         version=version,
         classes=CLASSES,
-        classifier_type="multi-class",
+        classifier_type=classifier_type,
         architecture="small_cnn",
         input_width=SIZE,
         input_height=SIZE,

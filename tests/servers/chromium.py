@@ -69,9 +69,9 @@ class Page:
         self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
     def press(self, key: str) -> None:
-        """Presses a key, such as Tab or Enter."""
-        code = {"Tab": 9, "Enter": 13, "ArrowRight": 39}[key]
-        text = {"text": "\r"} if key == "Enter" else {}
+        """Presses a key, such as Tab, Enter or a."""
+        code = {"Tab": 9, "Enter": 13, "ArrowRight": 39}.get(key) or ord(key.upper())
+        text = {"text": "\r"} if key == "Enter" else {"text": key} if len(key) == 1 else {}
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code, **text)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=code)
 
