@@ -18,6 +18,10 @@ from onsight.config import (
     FullFlowConfig,
     ModelConfig,
     MonitorFlowConfig,
+    RetentionFlowConfig,
+    RetrainFlowConfig,
+    RetrainingConfig,
+    RowRetention,
     TrainConfig,
     TrainFlowConfig,
 )
@@ -42,9 +46,9 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     console.print(f"tracking   {settings.mlflow_tracking_uri}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"prefect    {settings.prefect_api_url or 'a temporary server'}", highlight=False, markup=False)
     console.print(f"storage    {settings.central_storage_url}", highlight=False, markup=False, soft_wrap=True)
-    if not isinstance(config, MonitorFlowConfig):
+    if not isinstance(config, (MonitorFlowConfig, RetentionFlowConfig)):
         console.print(f"champion   {_champion(config.model.model_name, settings)}", highlight=False, markup=False)
-    if isinstance(config, (FullFlowConfig, DeployFlowConfig)):
+    if isinstance(config, (FullFlowConfig, DeployFlowConfig, RetrainFlowConfig)):
         console.print(f"replaces   {_served(config.deploy, settings)}", highlight=False, markup=False, soft_wrap=True)
     console.print("nothing was run", style="bold")
 
@@ -52,11 +56,17 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
 def _stages(config: FlowConfig, settings: Settings) -> list[tuple[str, str]]:
     if isinstance(config, MonitorFlowConfig):
         return [("drift test", f"the {config.window_size} newest predictions of the served version")]
+    if isinstance(config, RetentionFlowConfig):
+        return _retention_stages(config)
     if isinstance(config, DeployFlowConfig):
         return _deploy_stages(config.deploy, settings, f"{config.model.model_name}, {config.deploy.version}")
     data = ("data set", _dataset(config.dataset))
     if isinstance(config, EvalFlowConfig):
         return [data, ("evaluation and gate", f"{config.evaluate.version}: {_evaluation(config.evaluate)}")]
+    if isinstance(config, RetrainFlowConfig):
+        again = ("new data set version", f"the reviewed labels in the next version of {config.dataset.ds_name}")
+        decision = ("decision", _policy(config.retraining))
+        return [decision, again, *_stages(config.full(config.dataset.dvc_tag), settings)[1:]]
     stages = [data, *_train_stages(config)]
     if isinstance(config, FullFlowConfig):
         stages.append(("promotion", "only if the gate passes"))
@@ -85,6 +95,30 @@ def _deploy_stages(config: DeployConfig, settings: Settings, what: str) -> list[
         ("deployment", f"{what} at {config.service_url or settings.service_url}"),
         ("drift monitor", f"{prefect.deployment_name} in pool {prefect.monitor_pool_name}, cron {prefect.cron}"),
     ]
+
+
+def _retention_stages(config: RetentionFlowConfig) -> list[tuple[str, str]]:
+    rows, versions, runs = config.rows, config.versions, config.runs
+    verb = "removes" if config.apply else "only reports"
+    return [
+        ("images", "a list of those that the archive's clean-up passes over"),
+        ("rows", _row_ages(verb, rows)),
+        ("versions", f"{verb} those older than {versions.days:g} days, but {versions.keep_newest} of each model"),
+        ("runs", f"{verb} those older than {runs.days:g} days, but {runs.keep_newest} of each name"),
+    ]
+
+
+def _row_ages(verb: str, rows: RowRetention) -> str:
+    return (
+        f"{verb} predictions after {rows.predictions_days:g} days, api_log after {rows.api_log_days:g}, "
+        f"drift_results after {rows.drift_results_days:g}"
+    )
+
+
+def _policy(config: RetrainingConfig) -> str:
+    triggers = ["confirmed drift"] if config.drift_confirmed else []
+    triggers += [f"{config.new_labels} new labels"] if config.new_labels else []
+    return f"trains on {config.when} of: {', '.join(triggers)}; cool-down {config.cool_down_h:g} h"
 
 
 def _dataset(config: DatasetConfig) -> str:

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL of the predictions database")
     service_url: str = Field("http://127.0.0.1:4242", description="of dl_service, unless a config names another")
     service_api_key: SecretStr = Field(SecretStr(""), description="sent to dl_service where it asks for a key")
+    archive_dir: Path | None = Field(None, description="of uploaded images; not set: dl_service's below state_dir")
     request_timeout_s: float = Field(10.0, gt=0, description="for one call to a server of the stack")
 
     @classmethod
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
         folder = os.environ.get("ONSIGHT_SECRETS_DIR")
         files = (SecretsSettingsSource(settings_cls, folder),) if folder else ()
         return (init_settings, env_settings, *files)
+
+    @property
+    def image_archive_dir(self) -> Path:
+        """The archive of uploaded images: the folder set, or dl_service's below ``state_dir``."""
+        return self.archive_dir or self.state_dir / "dl_service" / "images"
 
     @property
     def mlflow_tracking_uri(self) -> str:

@@ -10,13 +10,19 @@ from onsight.config.flow import (
     FlowConfig,
     FullFlowConfig,
     MonitorFlowConfig,
+    RetentionFlowConfig,
+    RetrainFlowConfig,
     TrainFlowConfig,
 )
 from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
 from onsight.config.reader import read_config
+from onsight.config.retention import RowRetention, VersionRetention
+from onsight.config.retrain import WEEKDAYS, RetrainingConfig, Weekday
+from onsight.config.schedule import ScheduleConfig
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
 __all__ = [
+    "WEEKDAYS",
     "AgreementConfig",
     "Architecture",
     "Augmenter",
@@ -38,10 +44,17 @@ __all__ = [
     "MonitorFlowConfig",
     "Name",
     "PrefectDeploymentConfig",
+    "RetentionFlowConfig",
+    "RetrainFlowConfig",
+    "RetrainingConfig",
+    "RowRetention",
+    "ScheduleConfig",
     "Section",
     "Severity",
     "TrainConfig",
     "TrainFlowConfig",
     "ValidationConfig",
+    "VersionRetention",
+    "Weekday",
     "read_config",
 ]

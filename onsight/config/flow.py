@@ -11,6 +11,9 @@ from onsight.config.dataset import DatasetConfig, ValidationConfig
 from onsight.config.deploy import DeployConfig
 from onsight.config.evaluate import EvaluateConfig
 from onsight.config.model import ModelConfig
+from onsight.config.retention import RowRetention, VersionRetention
+from onsight.config.retrain import RetrainingConfig
+from onsight.config.schedule import ScheduleConfig
 from onsight.config.train import TrainConfig
 
 __all__ = [
@@ -19,6 +22,8 @@ __all__ = [
     "FlowConfig",
     "FullFlowConfig",
     "MonitorFlowConfig",
+    "RetentionFlowConfig",
+    "RetrainFlowConfig",
     "TrainFlowConfig",
 ]
 
@@ -70,7 +75,50 @@ class MonitorFlowConfig(Section):
     window_size: int = Field(500, ge=20, le=100_000, description="newest predictions that are tested")
 
 
+class RetrainFlowConfig(Section):
+    """Decides by policy whether to train again; if so, runs the full flow on a new version of the data set."""
+
+    flow_module: Literal["flows.retrain_flow"]
+    retraining: RetrainingConfig = RetrainingConfig()
+    schedule: ScheduleConfig = ScheduleConfig(deployment_name="retraining", every_h=1.0)
+    model: ModelConfig
+    dataset: DatasetConfig
+    validation: ValidationConfig = ValidationConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    deploy: DeployConfig = DeployConfig()
+
+    def full(self, dvc_tag: str) -> FullFlowConfig:
+        """The full flow's config, on another version of the data set."""
+        return FullFlowConfig(
+            flow_module="flows.full_flow",
+            model=self.model,
+            dataset=self.dataset.model_copy(update={"dvc_tag": dvc_tag}),
+            validation=self.validation,
+            train=self.train,
+            evaluate=self.evaluate,
+            deploy=self.deploy,
+        )
+
+
+class RetentionFlowConfig(Section):
+    """Says what is too old to keep, and with ``apply: true`` removes it."""
+
+    flow_module: Literal["flows.retention_flow"]
+    apply: bool = Field(default=False, description="remove what the report names; false: only report it")
+    rows: RowRetention = RowRetention()
+    versions: VersionRetention = VersionRetention()
+    runs: VersionRetention = VersionRetention(keep_newest=20)
+    schedule: ScheduleConfig = ScheduleConfig(deployment_name="retention")
+
+
 FlowConfig = Annotated[
-    TrainFlowConfig | EvalFlowConfig | DeployFlowConfig | FullFlowConfig | MonitorFlowConfig,
+    TrainFlowConfig
+    | EvalFlowConfig
+    | DeployFlowConfig
+    | FullFlowConfig
+    | MonitorFlowConfig
+    | RetrainFlowConfig
+    | RetentionFlowConfig,
     Field(discriminator="flow_module"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TypeVar
 from urllib.parse import urlparse
 
@@ -49,6 +50,10 @@ class MlflowRegistry:
     def set_alias(self, model_name: str, alias: str, version: int) -> None:
         """Move an alias; see ``ModelRegistry.set_alias``."""
         self._ask(lambda client: client.set_registered_model_alias(model_name, alias, str(version)))
+
+    def versions(self) -> list[ModelVersion]:
+        """Every version of every model; see ``ModelRegistry.versions``."""
+        return self._ask(_versions)
 
     def delete_version(self, model_name: str, version: int) -> None:
         """Take a version back; see ``ModelRegistry.delete_version``."""
@@ -107,6 +112,17 @@ def _resolve(client: MlflowClient, model_name: str, version_or_alias: str) -> Mo
         raise
 
 
+def _versions(client: MlflowClient) -> list[ModelVersion]:
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client.search_model_versions(page_token=token)
+        found += [_to_domain(version) for version in page]
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda version: (version.model_name, version.version))
+
+
 def _to_domain(version: MlflowModelVersion) -> ModelVersion:
     return ModelVersion(
         model_name=version.name,
@@ -114,4 +130,5 @@ def _to_domain(version: MlflowModelVersion) -> ModelVersion:
         run_id=version.run_id or "",
         aliases=tuple(sorted(version.aliases)),
         tags=dict(version.tags),
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
     )

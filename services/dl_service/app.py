@@ -123,7 +123,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     opened.callback(shipper.close)
     follower.start()
     opened.callback(follower.close)
-    archive = ImageArchive(settings.service_dir / "images", settings.archive_policy)
+    archive = ImageArchive(settings.image_archive_dir, settings.archive_policy)
     archive.start()
     opened.callback(archive.close)
     log = PredictionLog(outbox, archive, metrics)
