@@ -21,6 +21,7 @@ from onsight.config import (
     RetentionFlowConfig,
     RetrainFlowConfig,
     RetrainingConfig,
+    ReviewFlowConfig,
     RowRetention,
     TrainConfig,
     TrainFlowConfig,
@@ -46,7 +47,7 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     console.print(f"tracking   {settings.mlflow_tracking_uri}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"prefect    {settings.prefect_api_url or 'a temporary server'}", highlight=False, markup=False)
     console.print(f"storage    {settings.central_storage_url}", highlight=False, markup=False, soft_wrap=True)
-    if not isinstance(config, (MonitorFlowConfig, RetentionFlowConfig)):
+    if not isinstance(config, (MonitorFlowConfig, ReviewFlowConfig, RetentionFlowConfig)):
         console.print(f"champion   {_champion(config.model.model_name, settings)}", highlight=False, markup=False)
     if isinstance(config, (FullFlowConfig, DeployFlowConfig, RetrainFlowConfig)):
         console.print(f"replaces   {_served(config.deploy, settings)}", highlight=False, markup=False, soft_wrap=True)
@@ -54,10 +55,8 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
 
 
 def _stages(config: FlowConfig, settings: Settings) -> list[tuple[str, str]]:
-    if isinstance(config, MonitorFlowConfig):
-        return [("drift test", f"the {config.window_size} newest predictions of the served version")]
-    if isinstance(config, RetentionFlowConfig):
-        return _retention_stages(config)
+    if isinstance(config, (MonitorFlowConfig, ReviewFlowConfig, RetentionFlowConfig)):
+        return _upkeep_stages(config)
     if isinstance(config, DeployFlowConfig):
         return _deploy_stages(config.deploy, settings, f"{config.model.model_name}, {config.deploy.version}")
     data = ("data set", _dataset(config.dataset))
@@ -95,6 +94,16 @@ def _deploy_stages(config: DeployConfig, settings: Settings, what: str) -> list[
         ("deployment", f"{what} at {config.service_url or settings.service_url}"),
         ("drift monitor", f"{prefect.deployment_name} in pool {prefect.monitor_pool_name}, cron {prefect.cron}"),
     ]
+
+
+def _upkeep_stages(config: MonitorFlowConfig | ReviewFlowConfig | RetentionFlowConfig) -> list[tuple[str, str]]:
+    if isinstance(config, MonitorFlowConfig):
+        return [("drift test", f"the {config.window_size} newest predictions of the served version")]
+    if isinstance(config, ReviewFlowConfig):
+        review = config.review
+        what = f"up to {review.budget} waiting items, from the {review.window_size} newest predictions"
+        return [("review queue", what)]
+    return _retention_stages(config)
 
 
 def _retention_stages(config: RetentionFlowConfig) -> list[tuple[str, str]]:

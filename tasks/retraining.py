@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 from onsight.bundle import read_metadata
 from onsight.config import DatasetConfig
+from onsight.datasets import add_reviewed
 from onsight.db import Database, note_dataset_tag
+from onsight.image_archive import ArchivePolicy, ImageArchive
 from onsight.retraining import Claim, RetrainingRequest, Ruling, rule
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -29,9 +31,11 @@ def prepare_new_version(database: Database, claim: Claim, config: DatasetConfig,
     config's; None if the served version was trained on that one.
 
     Raises:
-        DatasetError: The new version cannot be made.
+        DatasetError: The new version cannot be made, or the data set holds uncommitted work.
     """
-    tag = claim.pending_tag or config.dvc_tag
+    archive = ImageArchive(settings.image_archive_dir, ArchivePolicy())
+    added = add_reviewed(database, archive, config.ds_root, config.ds_name, model_name=claim.model_name)
+    tag = added or claim.pending_tag or config.dvc_tag
     served = read_metadata(open_store(settings), claim.bundle_name)
     if (served.dataset_name, served.dataset_tag) == (config.ds_name, tag):
         return None

@@ -12,12 +12,14 @@ from onsight.config.flow import (
     MonitorFlowConfig,
     RetentionFlowConfig,
     RetrainFlowConfig,
+    ReviewFlowConfig,
     TrainFlowConfig,
 )
 from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
 from onsight.config.reader import read_config
 from onsight.config.retention import RowRetention, VersionRetention
 from onsight.config.retrain import WEEKDAYS, RetrainingConfig, Weekday
+from onsight.config.review import ReviewConfig, ReviewShares
 from onsight.config.schedule import ScheduleConfig
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
@@ -47,6 +49,9 @@ __all__ = [
     "RetentionFlowConfig",
     "RetrainFlowConfig",
     "RetrainingConfig",
+    "ReviewConfig",
+    "ReviewFlowConfig",
+    "ReviewShares",
     "RowRetention",
     "ScheduleConfig",
     "Section",

@@ -13,6 +13,7 @@ from onsight.config.evaluate import EvaluateConfig
 from onsight.config.model import ModelConfig
 from onsight.config.retention import RowRetention, VersionRetention
 from onsight.config.retrain import RetrainingConfig
+from onsight.config.review import ReviewConfig
 from onsight.config.schedule import ScheduleConfig
 from onsight.config.train import TrainConfig
 
@@ -24,6 +25,7 @@ __all__ = [
     "MonitorFlowConfig",
     "RetentionFlowConfig",
     "RetrainFlowConfig",
+    "ReviewFlowConfig",
     "TrainFlowConfig",
 ]
 
@@ -112,12 +114,20 @@ class RetentionFlowConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig(deployment_name="retention")
 
 
+class ReviewFlowConfig(Section):
+    """Chooses the predictions of the served version that a person should look at."""
+
+    flow_module: Literal["flows.review_flow"]
+    review: ReviewConfig = ReviewConfig()
+
+
 FlowConfig = Annotated[
     TrainFlowConfig
     | EvalFlowConfig
     | DeployFlowConfig
     | FullFlowConfig
     | MonitorFlowConfig
+    | ReviewFlowConfig
     | RetrainFlowConfig
     | RetentionFlowConfig,
     Field(discriminator="flow_module"),

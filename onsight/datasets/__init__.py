@@ -4,5 +4,14 @@ from onsight.datasets.annotations import read_annotations
 from onsight.datasets.checkout import checkout_dataset
 from onsight.datasets.demo import DEMO_NAME, build_demo
 from onsight.datasets.importer import ImportRequest, import_dataset
+from onsight.datasets.reviewed import add_reviewed
 
-__all__ = ["DEMO_NAME", "ImportRequest", "build_demo", "checkout_dataset", "import_dataset", "read_annotations"]
+__all__ = [
+    "DEMO_NAME",
+    "ImportRequest",
+    "add_reviewed",
+    "build_demo",
+    "checkout_dataset",
+    "import_dataset",
+    "read_annotations",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import math
 import re
@@ -28,6 +27,7 @@ from onsight.datasets.problems import Problems
 from onsight.datasets.repository import DatasetRepository
 from onsight.datasets.sources import Source, SourceImage, read_class_folders, read_label_table, verify_images
 from onsight.datasets.splitting import SplitItem, assign_splits
+from onsight.datasets.versions import brought_back_on_failure, disk_errors, locked, prepare_version
 from onsight.domain import DatasetVersion
 from onsight.errors import ConfigError, DatasetError
 
@@ -92,7 +92,7 @@ def import_dataset(request: ImportRequest, *, show_progress: bool = False) -> Da
     """
     source = _read_source(request, show_progress=show_progress)
     target = request.ds_root / request.name
-    with _locked(request.ds_root, request.name), _disk_errors(request.ds_root):
+    with locked(request.ds_root, request.name), disk_errors(request.ds_root):
         if target.exists():
             commit = _add_version(DatasetRepository(target), request, source, show_progress=show_progress)
         else:
@@ -201,66 +201,14 @@ def _write(
 
 
 def _add_version(repository: DatasetRepository, request: ImportRequest, source: Source, *, show_progress: bool) -> str:
-    before = _prepare(repository, request)
-    try:
+    before = prepare_version(repository, request.tag)
+    with brought_back_on_failure(repository, before):
         annotations = _divide(source, request, _splits_by_content(repository.root))
         _write(repository.root, request, source, annotations, show_progress=show_progress)
         return repository.add_version(request.tag, f"{request.name} {request.tag}")
-    except BaseException:
-        repository.git.run("reset", "--hard", "--quiet", before)
-        repository.discard_changes()
-        repository.restore_data()
-        raise
-
-
-def _prepare(repository: DatasetRepository, request: ImportRequest) -> str:
-    """Refuse what would lose work; bring the working copy to the newest version."""
-    if not repository.exists():
-        raise DatasetError(f"{repository.root} exists and is no data set", "choose another --name")
-    tags = repository.git.tags()
-    if request.tag in tags:
-        raise DatasetError(
-            f"the data set {request.name} has the tag {request.tag} already; its tags: {', '.join(tags)}",
-            "add a version under another one with --tag",
-        )
-    changes = repository.changes()
-    if changes:
-        raise DatasetError(
-            f"the data set {request.name} holds uncommitted changes, such as {(changes.work + changes.deleted)[0]}",
-            "commit or undo them first",
-        )
-    main = repository.git.commit_of("refs/heads/main")
-    if main is not None and repository.git.branch() != "main":
-        repository.switch(main)
-        repository.restore_data()
-    return repository.head()
 
 
 def _splits_by_content(root: Path) -> dict[str, str]:
     """The split of every image of the version before, by the hash of its content."""
     files = (path for path in (root / IMAGES_FOLDER).glob("*/*/*") if path.is_file())
     return {hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(): path.parts[-3] for path in files}
-
-
-@contextmanager
-def _locked(ds_root: Path, name: str) -> Iterator[None]:
-    """Keep a second import of the same name out."""
-    with _disk_errors(ds_root):
-        ds_root.mkdir(parents=True, exist_ok=True)
-        lock = (ds_root / f".{name}.lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DatasetError(f"another import into {ds_root / name} is running", "wait until it has ended") from error
-        yield
-
-
-@contextmanager
-def _disk_errors(ds_root: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DatasetError(
-            f"{ds_root} cannot be written: {error.strerror or error}", "look at its free space and permissions"
-        ) from error

@@ -10,6 +10,7 @@ from onsight.db.desired import (
     wished_versions,
 )
 from onsight.db.engine import Database, open_database
+from onsight.db.feedback import find_versions, insert_opinions, read_opinions
 from onsight.db.identifiers import uuid7
 from onsight.db.lookup import find_prediction, find_unshipped, is_prediction_id
 from onsight.db.migrate import upgrade
@@ -19,6 +20,14 @@ from onsight.db.monitoring_tables import (
     FeedbackRow,
     RetrainingRow,
     ReviewItemRow,
+)
+from onsight.db.opinions import (
+    LabelDecision,
+    Opinion,
+    OpinionSource,
+    decide_label,
+    find_opinion_problem,
+    new_opinion,
 )
 from onsight.db.outbox import Outbox
 from onsight.db.records import (
@@ -42,6 +51,26 @@ from onsight.db.retraining import (
     note_dataset_tag,
     record_decision,
     retraining_history,
+)
+from onsight.db.review import (
+    ReviewedImage,
+    ReviewItem,
+    WaitingItem,
+    add_review_items,
+    count_open_review_items,
+    decide_review_item,
+    exclude_reviewed,
+    find_review_item,
+    mark_reviewed,
+    open_review_items,
+    waiting_reviewed_images,
+)
+from onsight.db.review_candidates import (
+    UnjudgedPrediction,
+    most_drifted,
+    opinions_in_conflict,
+    reviewed_features,
+    unjudged_predictions,
 )
 from onsight.db.shipper import OutboxShipper, ShipReport
 from onsight.db.tables import ApiCallRow, ApiKeyRow, Base, DesiredModelRow, PredictionRow, WorkerRow
@@ -68,6 +97,9 @@ __all__ = [
     "DriftAlertRow",
     "DriftResultRow",
     "FeedbackRow",
+    "LabelDecision",
+    "Opinion",
+    "OpinionSource",
     "Outbox",
     "OutboxShipper",
     "PastRetraining",
@@ -77,41 +109,63 @@ __all__ = [
     "RefusedRecordError",
     "RetrainingHistory",
     "RetrainingRow",
+    "ReviewItem",
     "ReviewItemRow",
+    "ReviewedImage",
     "Scope",
     "ServedVersion",
     "ShipReport",
+    "UnjudgedPrediction",
+    "WaitingItem",
     "WorkerReport",
     "WorkerRow",
+    "add_review_items",
     "claim_retraining",
     "count_aged_rows",
+    "count_open_review_items",
     "create_api_key",
+    "decide_label",
+    "decide_review_item",
     "delete_aged_rows",
     "drift_evidence",
     "ensure_api_key",
+    "exclude_reviewed",
+    "find_opinion_problem",
     "find_prediction",
+    "find_review_item",
     "find_unshipped",
+    "find_versions",
     "finish_retraining",
     "forget_worker",
     "images_to_keep",
     "insert_api_calls",
+    "insert_opinions",
     "insert_predictions",
     "is_prediction_id",
     "limit_waits",
     "list_api_keys",
     "live_workers",
+    "mark_reviewed",
+    "most_drifted",
+    "new_opinion",
     "newest_desired",
     "newest_predictions",
     "note_dataset_tag",
     "open_database",
+    "open_review_items",
+    "opinions_in_conflict",
+    "read_opinions",
     "record_decision",
     "record_desired",
     "record_rollback",
     "report_worker",
     "retraining_history",
+    "reviewed_features",
     "revoke_api_key",
     "rollback_target",
+    "unjudged_predictions",
     "upgrade",
     "uuid7",
+    "waiting_reviewed_images",
     "wished_versions",
 ]

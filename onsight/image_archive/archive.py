@@ -132,6 +132,14 @@ class ImageArchive:
             waiting = self._pending.get(sha256)
         return waiting if waiting is not None else self._read(sha256)
 
+    def holds(self, sha256: str) -> bool:
+        """Whether the archive has an image of this digest, its content unread."""
+        if not _DIGEST.fullmatch(sha256):
+            return False
+        with self._changed:
+            is_waiting = sha256 in self._pending
+        return is_waiting or self._path(sha256).is_file()
+
     def counts(self) -> ArchiveCounts:
         """What became of the images so far."""
         with self._changed:

@@ -42,13 +42,19 @@ class Claim:
 
     Attributes:
         seq: Of the decision in the database.
-        bundle_name: The version that is served.
+        model_version: The one that is served.
         pending_tag: The version of the data set that an earlier training was to use and did not, or None.
     """
 
     seq: int
-    bundle_name: str
+    model_name: str
+    model_version: int
     pending_tag: str | None
+
+    @property
+    def bundle_name(self) -> str:
+        """Of the version that is served."""
+        return f"{self.model_name}-v{self.model_version}"
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,8 @@ def rule(database: Database, request: RetrainingRequest, now: datetime) -> Rulin
         stale_after = timedelta(hours=request.policy.stale_after_h)
         seq = claim_retraining(database, _record(request, decision, now), stale_after)
         if seq is not None:
-            bundle_name = f"{request.model_name}-v{decision.model_version}"
-            return Ruling(decision, Claim(seq, bundle_name, pending_dataset_tag(history)))
+            pending_tag = pending_dataset_tag(history)
+            return Ruling(decision, Claim(seq, request.model_name, decision.model_version, pending_tag))
         taken = "not met: no training by policy under way; there: one that began a moment ago"
         decision = replace(decision, fired=False, reasons=(*decision.reasons, taken))
     record_decision(database, _record(request, decision, now), NOT_FIRED)
