@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from onsight.errors import StorageError
@@ -47,4 +48,5 @@ def write_kept(folder: Path, digests: Iterable[str]) -> None:
     except OSError as error:
         raise StorageError(f"the image archive {folder} cannot be written: {error.strerror}") from error
     finally:
-        fresh.unlink(missing_ok=True)
+        with suppress(OSError):
+            fresh.unlink()
