@@ -35,6 +35,8 @@ ROUTE_SCOPES: dict[tuple[str, str], Scope | None] = {
     ("POST", "/v2/models/*"): "predict",
     ("POST", "/feedback"): "feedback",
     ("POST", "/feedback/*"): "feedback",
+    ("GET", "/review"): "feedback",
+    ("POST", "/review/*"): "feedback",
     ("PUT", "/update_model/*"): "admin",
     ("POST", "/rollback"): "admin",
 }

@@ -20,11 +20,19 @@ from starlette.exceptions import HTTPException
 import onsight
 from onsight.bundle import Bundle, load_bundle, metadata_key, read_metadata
 from onsight.db import Database, Outbox, OutboxShipper, limit_waits, open_database
+from onsight.domain import BundleMetadata
 from onsight.errors import OnsightError
 from onsight.image_archive import ImageArchive
 from onsight.place import place_of
 from onsight.storage import ArtifactStore, open_store
-from services.dl_service import routes_batch, routes_models, routes_predictions, routes_probes, routes_v2
+from services.dl_service import (
+    routes_batch,
+    routes_models,
+    routes_predictions,
+    routes_probes,
+    routes_review,
+    routes_v2,
+)
 from services.dl_service.access import Guard
 from services.dl_service.allocator import keep_freed_memory
 from services.dl_service.data_plane import DataPlane
@@ -62,7 +70,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (routes_batch, routes_models, routes_predictions, routes_probes, routes_v2):
+    for routes in (routes_batch, routes_models, routes_predictions, routes_probes, routes_review, routes_v2):
         app.include_router(routes.router)
     for kind in (OnsightError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer_problem)
@@ -145,7 +153,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
         follower=follower,
         data_plane=data_plane,
         lookup=PredictionLookup(
-            database, outbox.folder, archive, shelf.get, partial(read_metadata, store), settings.image_limits
+            database, outbox.folder, archive, shelf.get, partial(_metadata, store), settings.image_limits
         ),
         probe_threads=probe_threads,
         admission=Admission(settings.max_uploads, settings.max_upload_bytes),
@@ -169,9 +177,18 @@ def _open_outbox(settings: ServiceSettings, database: Database, metrics: Metrics
     )
 
 
-def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
+def _metadata(store: ArtifactStore, name: str) -> BundleMetadata:
+    _require(store, name)
+    return read_metadata(store, name)
+
+
+def _require(store: ArtifactStore, name: str) -> None:
     if not store.exists(metadata_key(name)):
         raise UnknownModelError(f"central storage holds no bundle {name}", "publish it first", bundle=name)
+
+
+def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
+    _require(store, name)
     return load_bundle(store, name, settings.service_dir / "bundles", settings.engine)
 
 

@@ -8,6 +8,7 @@ __all__ = [
     "BodyTooLargeError",
     "DeadlineError",
     "ExplainRequestError",
+    "FeedbackRequestError",
     "ForbiddenError",
     "ImageNotKeptError",
     "InferRequestError",
@@ -19,12 +20,15 @@ __all__ = [
     "OverloadedError",
     "PredictionIdError",
     "ReceiveTimeoutError",
+    "ReviewClosedError",
     "RolledBackError",
     "ServiceError",
     "UnauthorizedError",
     "UnexplainableError",
+    "UnknownClassError",
     "UnknownModelError",
     "UnknownPredictionError",
+    "UnknownReviewItemError",
     "UnsupportedEncodingError",
 ]
 
@@ -73,6 +77,10 @@ class ReceiveTimeoutError(ServiceError):
     """The client did not send its body in time."""
 
 
+class ReviewClosedError(ServiceError):
+    """Somebody has labelled or skipped the item before."""
+
+
 class RolledBackError(ServiceError):
     """A version was taken back before every worker served it."""
 
@@ -87,6 +95,10 @@ class UnknownModelError(ServiceError):
 
 class ExplainRequestError(ServiceError):
     """What should be explained, or how, is not among the choices."""
+
+
+class FeedbackRequestError(ServiceError):
+    """Not an opinion that can be kept."""
 
 
 class ImageNotKeptError(ServiceError):
@@ -109,5 +121,13 @@ class UnexplainableError(ServiceError):
     """The model's bundle lacks what explanations are made of."""
 
 
+class UnknownClassError(ServiceError):
+    """The version that made the prediction has no class of this name."""
+
+
 class UnknownPredictionError(ServiceError):
     """There is no prediction of this id, or none yet."""
+
+
+class UnknownReviewItemError(ServiceError):
+    """The prediction was never chosen for review."""

@@ -138,10 +138,20 @@ class PredictionLookup:
         files = make_pictures(content, bundle, feature_maps[0], request, record.top_class, self.limits)
         return next(file for file in files if file is not None)
 
+    def metadata(self, record: PredictionRecord) -> BundleMetadata:
+        """What the version that answered is.
+
+        Raises:
+            UnknownModelError: It is no longer in storage.
+            BundleError: Its metadata cannot be read.
+            StorageError: Storage does not answer.
+        """
+        return self.metadata_for(_bundle_name(record))
+
     def name_classes(self, record: PredictionRecord) -> dict[str, float] | None:
         """The probabilities by class; None when the version's metadata cannot be read any more."""
         try:
-            classes = self.metadata_for(_bundle_name(record)).classes
+            classes = self.metadata(record).classes
         except OnsightError:
             return None
         if len(classes) != len(record.probabilities):

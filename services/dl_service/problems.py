@@ -69,12 +69,15 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.ModelNameError: Problem(422, "invalid_model_name", "Not the name of a model's metadata file"),
     service.NoModelError: Problem(503, "no_model", "The service has no model that answers"),
     service.NothingToRollBackError: Problem(409, "nothing_to_roll_back", "There is no earlier version"),
+    service.ReviewClosedError: Problem(409, "review_closed", "Somebody else has decided this one"),
+    service.UnknownReviewItemError: Problem(404, "unknown_review_item", "There is no such item to review"),
     service.RolledBackError: Problem(409, "rolled_back", "The version was taken back"),
     service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
     service.UnauthorizedError: Problem(401, "unauthorized", "A valid API key is needed"),
     service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
     service.ExplainRequestError: Problem(422, "invalid_explain", "Not an explanation that can be asked for"),
+    service.FeedbackRequestError: Problem(422, "invalid_feedback", "Not an opinion that can be kept"),
     service.ImageNotKeptError: Problem(404, "image_not_kept", "The prediction's image is not in the archive"),
     service.PredictionIdError: Problem(422, "invalid_prediction_id", "Not the id of a prediction"),
     service.InferRequestError: Problem(
@@ -82,6 +85,7 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     ),
     service.UnsupportedEncodingError: Problem(415, "unsupported_encoding", "The body is compressed"),
     service.UnexplainableError: Problem(422, "unexplainable_model", "The model cannot explain its answers"),
+    service.UnknownClassError: Problem(422, "unknown_class", "The model has no such class"),
     service.UnknownPredictionError: Problem(404, "unknown_prediction", "There is no such prediction", may_pass=True),
 }
 

@@ -1,87 +1,19 @@
-// The page's only script. It keeps nothing but the API key, and that in this tab's own sessionStorage.
-"use strict";
+// The page to try the deployed model.
+import {
+  ask, askForKey, classRow, element, followOpacity, isKeyWanted, mayPass, onKey, show, showProblem, unreached,
+} from "./shared.js";
 
-const KEY = "onsight-api-key";
 const TOP_CLASSES = 5;
 const TIMEOUT_MS = 60000;
-const API = document.querySelector('meta[name="onsight-api"]').content;
-
-const element = (id) => document.getElementById(id);
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const KEY_HINT = "Enter a key with the scope predict above; who runs the service can make one";
 
 let file = null;       // what was chosen last
 let running = null;    // the request under way: only the newest may answer
 let imageUrl = null;
 
-// Private windows may refuse storage: the key is then kept in memory.
-let keyInMemory = "";
-function readKey() {
-  try { return sessionStorage.getItem(KEY) || keyInMemory; } catch { return keyInMemory; }
-}
-function keepKey(key) {
-  keyInMemory = key;
-  try { sessionStorage.setItem(KEY, key); } catch { /* in memory, then */ }
-}
-
-async function ask(path, options = {}) {
-  const key = readKey();
-  const headers = { Accept: "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-  const response = await fetch(API + path, { ...options, headers, credentials: "same-origin", cache: "no-store" });
-  const text = await response.text();
-  let body = null;
-  try { body = JSON.parse(text); } catch { /* no JSON: a proxy's own page */ }
-  if (response.ok && body !== null) return body;
-  const unnamed = response.ok ? "The answer is not JSON" : `The server answered ${response.status}`;
-  throw Object.assign(new Error(unnamed), { problem: body || {}, status: response.status });
-}
-
-function show(id, text) {
-  element(id).textContent = text;
-  element(id).hidden = !text;
-}
-
-function askForKey(isAsked) {
-  element("key-form").hidden = !isAsked;
-  if (isAsked) element("key").focus();
-}
-
-function showProblem(error) {
-  const problem = error.problem || {};
-  const isKeyWanted = error.status === 401 || error.status === 403;
-  // The API's own hint speaks of headers.
-  const hint = isKeyWanted ? "Enter a key with the scope predict above; who runs the service can make one" : problem.hint;
-  show("problem-title", problem.title || error.message);
-  show("problem-detail", problem.detail && problem.detail !== problem.title ? capitalize(problem.detail) : "");
-  show("problem-hint", hint ? capitalize(hint) : "");
-  show("problem-id", problem.request_id ? `${problem.code}, request ${problem.request_id}` : problem.code || "");
-  // The same image again is refused again, unless the service or the way to it was at fault.
-  const mayPass = !error.status || error.status >= 500 || error.status === 408 || error.status === 429;
-  element("again").hidden = !mayPass || !file;
-  element("problem").hidden = false;
-  askForKey(isKeyWanted);
-}
-
-function capitalize(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-function classRow(name, share, isTop) {
-  const row = document.createElement("li");
-  const parts = ["name", "share", "track"].map((kind) => {
-    const part = document.createElement("span");
-    part.className = kind;
-    return part;
-  });
-  parts[0].textContent = name;
-  parts[1].textContent = percent(share);
-  parts[2].setAttribute("aria-hidden", "true");
-  const bar = document.createElement("span");
-  bar.className = "bar";
-  bar.style.width = percent(share).replace(" ", "");
-  parts[2].append(bar);
-  row.className = isTop ? "top" : "";
-  row.append(...parts);
-  return row;
+function showRefusal(error) {
+  showProblem(error, KEY_HINT);
+  element("again").hidden = !mayPass(error) || !file;
 }
 
 function showClasses(answer) {
@@ -137,7 +69,7 @@ async function predict() {
   } catch (error) {
     if (running !== request) return;
     element("result").hidden = true;
-    showProblem(error.status ? error : unreached(isTimeOut));
+    showRefusal(error.status ? error : unreached(isTimeOut));
   } finally {
     clearTimeout(timer);
     if (running === request) {
@@ -148,11 +80,6 @@ async function predict() {
   }
 }
 
-function unreached(isTimeOut) {
-  const title = isTimeOut ? "The service did not answer in time" : "The service cannot be reached";
-  return { problem: { title, hint: "Is the network up? Try again in a moment; if it stays so, tell who runs the service." } };
-}
-
 async function showServing() {
   try {
     const current = await ask("/models/current");
@@ -161,7 +88,7 @@ async function showServing() {
     askForKey(false);
     return true;
   } catch (error) {
-    if (error.status === 401 || error.status === 403) askForKey(true);
+    if (isKeyWanted(error)) askForKey(true);
     return false;
   }
 }
@@ -178,22 +105,11 @@ element("file").addEventListener("change", (event) => {
   event.target.value = "";  // the same file may be chosen again
 });
 element("again").addEventListener("click", predict);
-element("image").addEventListener("error", () => {
-  element("stage").classList.add("unshown");
-  element("unshown").hidden = false;
-});
-element("opacity").addEventListener("input", (event) => {
-  element("heatmap").style.opacity = event.target.value / 100;
-  element("opacity-value").textContent = `${event.target.value} %`;
-});
-element("key-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  keepKey(element("key").value.trim());
-  element("key").value = "";
-  element("problem").hidden = true;
+followOpacity();
+onKey(async () => {
   const isAccepted = await showServing();
   if (isAccepted && file) await predict();
-  else if (!isAccepted) showProblem({ status: 401, problem: { title: "The API key was not accepted" } });
+  else if (!isAccepted) showRefusal({ status: 401, problem: { title: "The API key was not accepted" } });
 });
 
 // Dropping anywhere on the page works; without this the browser would leave it and open the file.
