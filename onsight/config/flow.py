@@ -82,7 +82,7 @@ class RetrainFlowConfig(Section):
 
     flow_module: Literal["flows.retrain_flow"]
     retraining: RetrainingConfig = RetrainingConfig()
-    schedule: ScheduleConfig = ScheduleConfig(deployment_name="retraining", every_h=1.0)
+    schedule: ScheduleConfig = ScheduleConfig(every_h=1.0)
     model: ModelConfig
     dataset: DatasetConfig
     validation: ValidationConfig = ValidationConfig()
@@ -109,9 +109,9 @@ class RetentionFlowConfig(Section):
     flow_module: Literal["flows.retention_flow"]
     apply: bool = Field(default=False, description="remove what the report names; false: only report it")
     rows: RowRetention = RowRetention()
-    versions: VersionRetention = VersionRetention()
-    runs: VersionRetention = VersionRetention(keep_newest=20)
-    schedule: ScheduleConfig = ScheduleConfig(deployment_name="retention")
+    versions: VersionRetention = VersionRetention(keep_newest=5, days=90.0)
+    runs: VersionRetention = VersionRetention(keep_newest=20, days=90.0)
+    schedule: ScheduleConfig = ScheduleConfig(every_h=24.0)
 
 
 class ReviewFlowConfig(Section):

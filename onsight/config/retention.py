@@ -21,5 +21,5 @@ class RowRetention(Section):
 class VersionRetention(Section):
     """What is kept beside what may never go: the newest, and whatever is young."""
 
-    keep_newest: int = Field(5, ge=1, description="of each model, or of each kind of run")
-    days: float = Field(90.0, ge=1, description="younger ones are kept too")
+    keep_newest: int = Field(ge=1, description="of each model, or of each kind of run")
+    days: float = Field(ge=1, description="younger ones are kept too")

@@ -14,4 +14,4 @@ class ScheduleConfig(Section):
 
     pool_name: Name = Field("onsight-monitor", description="the work pool that a worker serves")
     deployment_name: Name = "scheduled"
-    every_h: float = Field(24.0, ge=0.1, le=24 * 31, description="hours between two runs")
+    every_h: float = Field(ge=0.1, le=24 * 31, description="hours between two runs")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 from mlflow import MlflowClient
@@ -113,14 +115,24 @@ def _resolve(client: MlflowClient, model_name: str, version_or_alias: str) -> Mo
 
 
 def _versions(client: MlflowClient) -> list[ModelVersion]:
-    found: list[ModelVersion] = []
+    aliases: dict[tuple[str, int], list[str]] = defaultdict(list)
+    # A search for versions leaves their aliases out.
+    for model in _pages(client.search_registered_models):
+        for alias, version in model.aliases.items():
+            aliases[model.name, int(version)].append(alias)
+    found = [_to_domain(version) for version in _pages(client.search_model_versions)]
+    named = [replace(one, aliases=tuple(sorted(aliases[one.model_name, one.version]))) for one in found]
+    return sorted(named, key=lambda version: (version.model_name, version.version))
+
+
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
     token = None
     while True:
-        page = client.search_model_versions(page_token=token)
-        found += [_to_domain(version) for version in page]
+        page = search(page_token=token)
+        yield from page
         token = page.token
         if not token:
-            return sorted(found, key=lambda version: (version.model_name, version.version))
+            return
 
 
 def _to_domain(version: MlflowModelVersion) -> ModelVersion:
