@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from onsight.db.engine import Database
-from onsight.db.monitoring_tables import DriftAlertRow, DriftResultRow, FeedbackRow, ReviewItemRow
+from onsight.db.monitoring_tables import DriftAlertRow, DriftResultRow, FeedbackRow, RetrainingRow, ReviewItemRow
 from onsight.db.tables import ApiCallRow, Base, PredictionRow
 
 __all__ = ["AgedTable", "count_aged_rows", "delete_aged_rows", "drift_evidence", "images_to_keep"]
 
-AgedTable = Literal["predictions", "api_log", "drift_results"]
+AgedTable = Literal["predictions", "api_log", "drift_results", "retraining_decisions"]
 
 _COMBINED = "combined"
 _SKIPPED = "skipped"
@@ -51,6 +51,7 @@ _TABLES: dict[AgedTable, _Aged] = {
         DriftResultRow.tested_at,
         (~select(DriftAlertRow.run_id).where(DriftAlertRow.run_id == DriftResultRow.run_id).exists(),),
     ),
+    "retraining_decisions": _Aged(RetrainingRow, RetrainingRow.seq, RetrainingRow.decided_at, (~RetrainingRow.fired,)),
 }
 
 

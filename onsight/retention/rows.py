@@ -22,6 +22,7 @@ def age_rows(database: Database, config: RowRetention, now: datetime, *, apply: 
         "predictions": config.predictions_days,
         "api_log": config.api_log_days,
         "drift_results": config.drift_results_days,
+        "retraining_decisions": config.retraining_decisions_days,
     }
     evidence = champion_evidence(database)
     for table, days in ages.items():

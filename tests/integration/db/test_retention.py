@@ -17,17 +17,20 @@ from onsight.db import (
     ApiCallRow,
     Base,
     Database,
+    DecisionRecord,
     DriftAlertRow,
     DriftResultRow,
     FeedbackRow,
     PredictionRecord,
     PredictionRow,
+    RetrainingRow,
     ReviewItemRow,
     count_aged_rows,
     delete_aged_rows,
     insert_api_calls,
     insert_predictions,
     open_database,
+    record_decision,
     record_desired,
     upgrade,
     uuid7,
@@ -130,7 +133,9 @@ def test_age_rows_when_applied_then_keeps_what_people_and_alerts_point_at(databa
     add_drift(database, [plain.prediction_id], alert=False)
     call = ApiCallRecord(str(uuid7()), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
     insert_api_calls(database, [call, replace(call, call_id=str(uuid7()), at=NOW)])
-    wanted = {"predictions": 2, "api_log": 1, "drift_results": 2}
+    for fired in (True, False):
+        record_decision(database, DecisionRecord(OLD, "cells", 1, fired, [], 0), "promoted: cells-v1")
+    wanted = {"predictions": 2, "api_log": 1, "drift_results": 2, "retraining_decisions": 1}
 
     assert shares(database, apply=False) == wanted
     assert (left(database, PredictionRow), left(database, ApiCallRow), left(database, DriftResultRow)) == (6, 2, 6)
@@ -138,6 +143,7 @@ def test_age_rows_when_applied_then_keeps_what_people_and_alerts_point_at(databa
     assert shares(database, apply=True) == wanted
     assert ids(database) == {one.prediction_id for one in (judged, queued, evidence, young)}
     assert (left(database, ApiCallRow), left(database, DriftResultRow), left(database, DriftAlertRow)) == (1, 4, 2)
+    assert left(database, RetrainingRow) == 1
     assert shares(database, apply=True) == dict.fromkeys(wanted, 0)
 
 
