@@ -31,6 +31,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--plan", action="store_true", help="print what would run and what it would replace; run nothing"
     )
+    parser.add_argument(
+        "--backtest", action="store_true", help="print when a retraining policy would have fired so far; run nothing"
+    )
+    parser.add_argument(
+        "--schedule", action="store_true", help="let Prefect run this config at its schedule.every_h; run nothing now"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run of this config")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and the libraries' own log lines")
     return parser.parse_args(argv)
@@ -65,6 +71,16 @@ def _run(arguments: argparse.Namespace) -> None:
         from flows.plan import print_plan
 
         print_plan(config, settings)
+        return
+    if arguments.backtest:
+        from flows.backtest import print_backtest
+
+        print_backtest(config, settings)
+        return
+    if arguments.schedule:
+        from flows.schedule import schedule_flow
+
+        schedule_flow(config, settings)
         return
     from flows.prefect_server import prefect_server
 

@@ -16,11 +16,9 @@ from onsight.config import MlflowConfig, Section
 from onsight.registry import ModelRegistry, open_registry
 from onsight.settings import Settings
 from onsight.storage import ArtifactStore, open_store
-from onsight.tracking import TrackedRun, Tracker, open_tracker
+from onsight.tracking import CONFIG_TAG, TrackedRun, Tracker, open_tracker
 
 __all__ = ["RunContext", "RunRequest", "open_context"]
-
-_CONFIG_TAG = "onsight.config_sha"
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def open_context(request: RunRequest, settings: Settings) -> Iterator[RunContext
     tracker.check()
     digest = hashlib.sha256("".join(section.model_dump_json() for section in request.sections).encode()).hexdigest()
     run = tracker.start_run(request.mlflow, request.name, _run_to_resume(tracker, request, digest, stages))
-    run.set_tags({_CONFIG_TAG: digest, "mlflow.note.content": request.mlflow.exp_desc, **request.mlflow.exp_tags})
+    run.set_tags({CONFIG_TAG: digest, "mlflow.note.content": request.mlflow.exp_desc, **request.mlflow.exp_tags})
     work_dir = settings.state_dir.absolute() / "runs" / run.run_id
     work_dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -90,6 +88,6 @@ def open_context(request: RunRequest, settings: Settings) -> Iterator[RunContext
 def _run_to_resume(tracker: Tracker, request: RunRequest, digest: str, stages: Stages) -> str | None:
     if not request.resume:
         return None
-    run_id = tracker.find_unfinished_run(request.mlflow.exp_name, {_CONFIG_TAG: digest})
+    run_id = tracker.find_unfinished_run(request.mlflow.exp_name, {CONFIG_TAG: digest})
     stages.say(f"going on with run {run_id}" if run_id else "no unfinished run of this config: starting a new one")
     return run_id

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from flows.upkeep_plan import retraining_policy, upkeep_stages
 from onsight.config import (
     DatasetConfig,
     DeployConfig,
@@ -17,8 +18,9 @@ from onsight.config import (
     FlowConfig,
     FullFlowConfig,
     ModelConfig,
-    MonitorConfig,
     MonitorFlowConfig,
+    RetentionFlowConfig,
+    RetrainFlowConfig,
     ReviewFlowConfig,
     TrainConfig,
     TrainFlowConfig,
@@ -44,25 +46,25 @@ def print_plan(config: FlowConfig, settings: Settings) -> None:
     console.print(f"tracking   {settings.mlflow_tracking_uri}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"prefect    {settings.prefect_api_url or 'a temporary server'}", highlight=False, markup=False)
     console.print(f"storage    {settings.central_storage_url}", highlight=False, markup=False, soft_wrap=True)
-    if not isinstance(config, (MonitorFlowConfig, ReviewFlowConfig)):
+    if not isinstance(config, (MonitorFlowConfig, ReviewFlowConfig, RetentionFlowConfig)):
         console.print(f"champion   {_champion(config.model.model_name, settings)}", highlight=False, markup=False)
-    if isinstance(config, (FullFlowConfig, DeployFlowConfig)):
+    if isinstance(config, (FullFlowConfig, DeployFlowConfig, RetrainFlowConfig)):
         console.print(f"replaces   {_served(config.deploy, settings)}", highlight=False, markup=False, soft_wrap=True)
     console.print("nothing was run", style="bold")
 
 
 def _stages(config: FlowConfig, settings: Settings) -> list[tuple[str, str]]:
-    if isinstance(config, MonitorFlowConfig):
-        return _monitor_stages(config.monitor, settings)
-    if isinstance(config, ReviewFlowConfig):
-        review = config.review
-        what = f"up to {review.budget} waiting items, from the {review.window_size} newest predictions"
-        return [("review queue", what)]
+    if isinstance(config, (MonitorFlowConfig, ReviewFlowConfig, RetentionFlowConfig)):
+        return upkeep_stages(config, settings)
     if isinstance(config, DeployFlowConfig):
         return _deploy_stages(config.deploy, settings, f"{config.model.model_name}, {config.deploy.version}")
     data = ("data set", _dataset(config.dataset))
     if isinstance(config, EvalFlowConfig):
         return [data, ("evaluation and gate", f"{config.evaluate.version}: {_evaluation(config.evaluate)}")]
+    if isinstance(config, RetrainFlowConfig):
+        again = ("new data set version", f"the reviewed labels in the next version of {config.dataset.ds_name}")
+        decision = ("decision", retraining_policy(config.retraining))
+        return [decision, again, *_stages(config.full(config.dataset.dvc_tag), settings)[1:]]
     stages = [data, *_train_stages(config)]
     if isinstance(config, FullFlowConfig):
         stages.append(("promotion", "only if the gate passes"))
@@ -90,20 +92,6 @@ def _deploy_stages(config: DeployConfig, settings: Settings, what: str) -> list[
     return [
         ("deployment", f"{what} at {config.service_url or settings.service_url}"),
         ("drift monitor", f"{prefect.deployment_name} in pool {prefect.monitor_pool_name}, cron {prefect.cron}"),
-    ]
-
-
-def _monitor_stages(config: MonitorConfig, settings: Settings) -> list[tuple[str, str]]:
-    window, alert = config.window, config.alert
-    told = "posted to the webhook" if settings.alert_webhook_url.get_secret_value() else "no webhook is set"
-    return [
-        ("window", f"the {window.max_rows} newest predictions of the served version, of {window.hours:g} hours"),
-        ("drift tests", f"alarm for nothing in at most {config.false_alarm_rate:g} of the runs"),
-        ("evidence", f"database, MLflow experiment {config.exp_name}, central storage, Prefect artifact"),
-        (
-            "alert",
-            f"drift in {alert.drifted} of {alert.of_last} verdicts, once in {alert.cool_down_hours:g} hours; {told}",
-        ),
     ]
 
 

@@ -200,13 +200,18 @@ class DriftVerdict:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version of a model."""
+    """A registered version of a model.
+
+    Attributes:
+        created_at: UTC; None where the registry was not asked.
+    """
 
     model_name: str
     version: int
     run_id: str
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime | None = None
 
     @property
     def bundle_name(self) -> str:

@@ -19,7 +19,7 @@ from onsight.settings import Settings
 from onsight.storage import ArtifactStore
 from tasks.stage import stage
 
-__all__ = ["deploy_version", "schedule_monitor"]
+__all__ = ["deploy_version", "ensure_pool", "schedule_monitor"]
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _MONITOR_ENTRYPOINT = "flows/monitor_flow.py:monitor_flow"
@@ -37,7 +37,7 @@ def schedule_monitor(bundle_name: str, config: PrefectDeploymentConfig) -> str:
     """Set the Prefect variables that the monitor reads, and register its deployment; the deployment's identifier."""
     Variable.set("current_model_metadata_file", metadata_key(bundle_name), overwrite=True)
     Variable.set("monitor_pool_name", config.monitor_pool_name, overwrite=True)
-    _ensure_pool(config.monitor_pool_name)
+    ensure_pool(config.monitor_pool_name)
     # Prefect types its methods as coroutines as well; called outside an event loop they are not.
     monitor = cast("Flow[..., object]", Flow.from_source(source=str(_REPOSITORY), entrypoint=_MONITOR_ENTRYPOINT))
     deployment = cast(
@@ -54,7 +54,8 @@ def schedule_monitor(bundle_name: str, config: PrefectDeploymentConfig) -> str:
     return str(deployment.apply())
 
 
-def _ensure_pool(name: str) -> None:
+def ensure_pool(name: str) -> None:
+    """Make the work pool unless it is there."""
     with get_client(sync_client=True) as client:
         try:
             client.read_work_pool(name)

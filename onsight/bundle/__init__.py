@@ -5,7 +5,15 @@ from onsight.bundle.explainer import Explainer
 from onsight.bundle.golden import GoldenImages
 from onsight.bundle.load import Bundle, load_bundle, load_detector_directory, load_reference_file
 from onsight.bundle.metadata import validate_bundle_name
-from onsight.bundle.publish import BundleParts, list_bundles, metadata_key, publish_bundle, read_metadata
+from onsight.bundle.publish import (
+    BundleParts,
+    bundle_bytes,
+    list_bundles,
+    metadata_key,
+    publish_bundle,
+    read_metadata,
+    remove_bundle,
+)
 
 __all__ = [
     "Bundle",
@@ -14,6 +22,7 @@ __all__ = [
     "Explainer",
     "GoldenImages",
     "OnnxClassifier",
+    "bundle_bytes",
     "list_bundles",
     "load_bundle",
     "load_detector_directory",
@@ -21,5 +30,6 @@ __all__ = [
     "metadata_key",
     "publish_bundle",
     "read_metadata",
+    "remove_bundle",
     "validate_bundle_name",
 ]

@@ -19,7 +19,15 @@ from onsight.domain import BundleMetadata
 from onsight.errors import BundleError, BundleExistsError, StorageError
 from onsight.storage import ArtifactStore
 
-__all__ = ["BundleParts", "list_bundles", "metadata_key", "publish_bundle", "read_metadata"]
+__all__ = [
+    "BundleParts",
+    "bundle_bytes",
+    "list_bundles",
+    "metadata_key",
+    "publish_bundle",
+    "read_metadata",
+    "remove_bundle",
+]
 
 
 @dataclass(frozen=True)
@@ -93,17 +101,42 @@ def list_bundles(store: ArtifactStore) -> list[str]:
     return sorted(names, key=lambda name: (name.rpartition("-v")[0], int(name.rpartition("-v")[2])))
 
 
+def bundle_bytes(store: ArtifactStore, name: str) -> int:
+    """The size of everything that a bundle is made of; 0 if there is none.
+
+    Raises:
+        StorageError: Storage cannot be read.
+    """
+    return sum(store.size_bytes(key) for key in (metadata_key(name), *_content_keys(name)))
+
+
+def remove_bundle(store: ArtifactStore, name: str) -> None:
+    """Remove a bundle, its metadata first: from then on there is no bundle that a reader could see half of.
+
+    What an earlier call left when it was cut off is removed too.
+
+    Raises:
+        StorageError: Storage cannot be written.
+    """
+    for key in (metadata_key(name), *_content_keys(name)):
+        store.delete(key)
+
+
+def _content_keys(name: str) -> tuple[str, ...]:
+    """Where the files of a bundle lie, in the order in which they are published."""
+    return f"models/{name}", f"models/{name}_uae", f"models/{name}_bbsd", f"ref_data/{name}_ref_data.parquet"
+
+
 def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
     """Copy the parts to where their keys say, below ``staging``; the folders to publish, in order."""
-    model = staging / "models" / name
-    reference = staging / "ref_data" / f"{name}_ref_data.parquet"
+    model, uae, bbsd, reference = folders = [staging / key for key in _content_keys(name)]
     try:
         model.mkdir(parents=True)
         reference.parent.mkdir()
         shutil.copyfile(parts.network, model / "model.keras")
         shutil.copyfile(parts.graph, model / "model.onnx")
-        shutil.copytree(parts.uae_detector, staging / "models" / f"{name}_uae")
-        shutil.copytree(parts.bbsd_detector, staging / "models" / f"{name}_bbsd")
+        shutil.copytree(parts.uae_detector, uae)
+        shutil.copytree(parts.bbsd_detector, bbsd)
         shutil.copyfile(parts.reference, reference)
         write_golden(parts.golden, model / "golden.npz")
         if parts.class_weights is not None:
@@ -112,7 +145,7 @@ def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
         raise BundleError(f"a part of bundle {name} is missing: {error.filename}") from error
     except OSError as error:
         raise StorageError(f"bundle {name} cannot be put together in {staging}: {error.strerror}") from error
-    return [model, staging / "models" / f"{name}_uae", staging / "models" / f"{name}_bbsd", reference]
+    return folders
 
 
 def _files_by_key(staging: Path) -> dict[str, Path]:

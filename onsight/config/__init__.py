@@ -10,16 +10,22 @@ from onsight.config.flow import (
     FlowConfig,
     FullFlowConfig,
     MonitorFlowConfig,
+    RetentionFlowConfig,
+    RetrainFlowConfig,
     ReviewFlowConfig,
     TrainFlowConfig,
 )
 from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
 from onsight.config.monitor import AlertConfig, MonitorConfig, WindowConfig
 from onsight.config.reader import read_config
+from onsight.config.retention import RowRetention, VersionRetention
+from onsight.config.retrain import WEEKDAYS, RetrainingConfig, Weekday
 from onsight.config.review import ReviewConfig, ReviewShares
+from onsight.config.schedule import ScheduleConfig
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
 __all__ = [
+    "WEEKDAYS",
     "AgreementConfig",
     "AlertConfig",
     "Architecture",
@@ -43,14 +49,21 @@ __all__ = [
     "MonitorFlowConfig",
     "Name",
     "PrefectDeploymentConfig",
+    "RetentionFlowConfig",
+    "RetrainFlowConfig",
+    "RetrainingConfig",
     "ReviewConfig",
     "ReviewFlowConfig",
     "ReviewShares",
+    "RowRetention",
+    "ScheduleConfig",
     "Section",
     "Severity",
     "TrainConfig",
     "TrainFlowConfig",
     "ValidationConfig",
+    "VersionRetention",
+    "Weekday",
     "WindowConfig",
     "read_config",
 ]

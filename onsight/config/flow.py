@@ -12,7 +12,10 @@ from onsight.config.deploy import DeployConfig
 from onsight.config.evaluate import EvaluateConfig
 from onsight.config.model import ModelConfig
 from onsight.config.monitor import MonitorConfig
+from onsight.config.retention import RowRetention, VersionRetention
+from onsight.config.retrain import RetrainingConfig
 from onsight.config.review import ReviewConfig
+from onsight.config.schedule import ScheduleConfig
 from onsight.config.train import TrainConfig
 
 __all__ = [
@@ -21,6 +24,8 @@ __all__ = [
     "FlowConfig",
     "FullFlowConfig",
     "MonitorFlowConfig",
+    "RetentionFlowConfig",
+    "RetrainFlowConfig",
     "ReviewFlowConfig",
     "TrainFlowConfig",
 ]
@@ -73,6 +78,43 @@ class MonitorFlowConfig(Section):
     monitor: MonitorConfig = MonitorConfig()
 
 
+class RetrainFlowConfig(Section):
+    """Decides by policy whether to train again; if so, runs the full flow on a new version of the data set."""
+
+    flow_module: Literal["flows.retrain_flow"]
+    retraining: RetrainingConfig = RetrainingConfig()
+    schedule: ScheduleConfig = ScheduleConfig(every_h=1.0)
+    model: ModelConfig
+    dataset: DatasetConfig
+    validation: ValidationConfig = ValidationConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    deploy: DeployConfig = DeployConfig()
+
+    def full(self, dvc_tag: str) -> FullFlowConfig:
+        """The full flow's config, on another version of the data set."""
+        return FullFlowConfig(
+            flow_module="flows.full_flow",
+            model=self.model,
+            dataset=self.dataset.model_copy(update={"dvc_tag": dvc_tag}),
+            validation=self.validation,
+            train=self.train,
+            evaluate=self.evaluate,
+            deploy=self.deploy,
+        )
+
+
+class RetentionFlowConfig(Section):
+    """Says what is too old to keep, and with ``apply: true`` removes it."""
+
+    flow_module: Literal["flows.retention_flow"]
+    apply: bool = Field(default=False, description="remove what the report names; false: only report it")
+    rows: RowRetention = RowRetention()
+    versions: VersionRetention = VersionRetention(keep_newest=5, days=90.0)
+    runs: VersionRetention = VersionRetention(keep_newest=20, days=90.0)
+    schedule: ScheduleConfig = ScheduleConfig(every_h=24.0)
+
+
 class ReviewFlowConfig(Section):
     """Chooses the predictions of the served version that a person should look at."""
 
@@ -81,6 +123,13 @@ class ReviewFlowConfig(Section):
 
 
 FlowConfig = Annotated[
-    TrainFlowConfig | EvalFlowConfig | DeployFlowConfig | FullFlowConfig | MonitorFlowConfig | ReviewFlowConfig,
+    TrainFlowConfig
+    | EvalFlowConfig
+    | DeployFlowConfig
+    | FullFlowConfig
+    | MonitorFlowConfig
+    | ReviewFlowConfig
+    | RetrainFlowConfig
+    | RetentionFlowConfig,
     Field(discriminator="flow_module"),
 ]

@@ -176,6 +176,10 @@ class DatasetRepository:
         self.git.run("tag", "--annotate", "--message", message, tag)
         return self.head()
 
+    def holds(self, tag: str, later: str) -> bool:
+        """Whether one version is another or went into it: there are both, and the later one descends from it."""
+        return self.git.succeeds("merge-base", "--is-ancestor", f"refs/tags/{tag}", f"refs/tags/{later}")
+
     def describe(self) -> str:
         """The nearest tag before the commit, with the distance where there is one."""
         return self.git.run("describe", "--tags", "--always").strip()

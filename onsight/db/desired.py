@@ -11,7 +11,15 @@ from sqlalchemy import func, insert, literal, select, text
 from onsight.db.engine import Database
 from onsight.db.tables import DesiredModelRow
 
-__all__ = ["DesiredModel", "WishKind", "newest_desired", "record_desired", "record_rollback", "rollback_target"]
+__all__ = [
+    "DesiredModel",
+    "WishKind",
+    "newest_desired",
+    "record_desired",
+    "record_rollback",
+    "rollback_target",
+    "wished_versions",
+]
 
 WishKind = Literal["update", "rollback"]
 
@@ -113,6 +121,17 @@ def newest_desired(database: Database) -> DesiredModel | None:
     with database.transaction() as connection:
         found = connection.execute(select(*_COLUMNS).order_by(DesiredModelRow.seq.desc()).limit(1)).one_or_none()
     return DesiredModel(*found) if found else None
+
+
+def wished_versions(database: Database, model_name: str) -> frozenset[int]:
+    """Every version of a model that the service was ever asked to serve.
+
+    Raises:
+        DependencyError: The database does not answer.
+    """
+    query = select(_ROW.model_version).where(_ROW.model_name == model_name).distinct()
+    with database.transaction() as connection:
+        return frozenset(connection.execute(query).scalars())
 
 
 def rollback_target(database: Database) -> DesiredModel | None:

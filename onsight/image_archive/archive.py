@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from onsight.image_archive.keeping import read_kept
 from onsight.image_archive.pruning import TEMPORARY_SUFFIX, PruneReport, prune_folder
 
 __all__ = ["ArchiveCounts", "ArchivePolicy", "ImageArchive"]
@@ -145,9 +146,17 @@ class ImageArchive:
             return ArchiveCounts(self._stored, self._dropped, self._failed, len(self._pending))
 
     def prune(self, max_removals: int = 10_000) -> PruneReport:
-        """Removes images that are too old, then the oldest until the cap holds; the thread does so by itself."""
+        """Removes images that are too old, then the oldest until the cap holds; the thread does so by itself.
+
+        Those on the list of ``write_kept`` stay; nothing goes while that list cannot be read.
+        """
         policy = self._policy
-        return prune_folder(self._folder, policy.days * _DAY_S, policy.max_bytes, max_removals)
+        try:
+            kept = read_kept(self._folder)
+        except (OSError, UnicodeDecodeError) as error:
+            _LOG.error("images are not cleaned up: the list of those to keep cannot be read: %s", error)
+            return PruneReport(0, 0, 0, 0)
+        return prune_folder(self._folder, policy.days * _DAY_S, policy.max_bytes, max_removals, kept)
 
     def _drop(self) -> None:
         self._dropped += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,9 @@ class PruneReport:
     left_bytes: int
 
 
-def prune_folder(folder: Path, max_age_s: float, max_bytes: int, max_removals: int) -> PruneReport:
+def prune_folder(
+    folder: Path, max_age_s: float, max_bytes: int, max_removals: int, kept: Collection[str] = ()
+) -> PruneReport:
     """Removes files from the folders of an archive; several processes may do so at once.
 
     Args:
@@ -34,9 +36,10 @@ def prune_folder(folder: Path, max_age_s: float, max_bytes: int, max_removals: i
         max_age_s: Since a file was last written or touched.
         max_bytes: Of all files together.
         max_removals: In this call, which bounds its memory too; the next call goes on.
+        kept: Names of files that stay, whatever their age; they count as part of ``max_bytes``.
     """
     now_s = time.time()
-    survey = _Survey()
+    survey = _Survey(kept)
     oldest = heapq.nsmallest(max_removals, survey.watch(_files(folder, now_s)))
     files, size = survey.files, survey.size
     for changed_at, path, bytes_ in oldest:
@@ -49,15 +52,17 @@ def prune_folder(folder: Path, max_age_s: float, max_bytes: int, max_removals: i
 
 @dataclass
 class _Survey:
-    """Counts the files that pass by."""
+    """Counts the files that pass by, and lets those through that may go."""
 
+    kept: Collection[str]
     files: int = 0
     size: int = 0
 
     def watch(self, entries: Iterator[tuple[float, str, int]]) -> Iterator[tuple[float, str, int]]:
         for entry in entries:
             self.files, self.size = self.files + 1, self.size + entry[2]
-            yield entry
+            if Path(entry[1]).name not in self.kept:
+                yield entry
 
 
 def _files(folder: Path, now_s: float) -> Iterator[tuple[float, str, int]]:

@@ -1,6 +1,6 @@
 """The model registry: one protocol, MLflow behind it, and the append-only record of promotions."""
 
-from onsight.registry.promotions import PromotionEvidence, record_promotion
+from onsight.registry.promotions import PromotionEvidence, promoted_versions, record_promotion
 from onsight.registry.registry import ModelRegistry, open_registry
 
-__all__ = ["ModelRegistry", "PromotionEvidence", "open_registry", "record_promotion"]
+__all__ = ["ModelRegistry", "PromotionEvidence", "open_registry", "promoted_versions", "record_promotion"]

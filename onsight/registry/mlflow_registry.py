@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
 from mlflow import MlflowClient
@@ -49,6 +52,10 @@ class MlflowRegistry:
     def set_alias(self, model_name: str, alias: str, version: int) -> None:
         """Move an alias; see ``ModelRegistry.set_alias``."""
         self._ask(lambda client: client.set_registered_model_alias(model_name, alias, str(version)))
+
+    def versions(self) -> list[ModelVersion]:
+        """Every version of every model; see ``ModelRegistry.versions``."""
+        return self._ask(_versions)
 
     def delete_version(self, model_name: str, version: int) -> None:
         """Take a version back; see ``ModelRegistry.delete_version``."""
@@ -107,6 +114,27 @@ def _resolve(client: MlflowClient, model_name: str, version_or_alias: str) -> Mo
         raise
 
 
+def _versions(client: MlflowClient) -> list[ModelVersion]:
+    aliases: dict[tuple[str, int], list[str]] = defaultdict(list)
+    # A search for versions leaves their aliases out.
+    for model in _pages(client.search_registered_models):
+        for alias, version in model.aliases.items():
+            aliases[model.name, int(version)].append(alias)
+    found = [_to_domain(version) for version in _pages(client.search_model_versions)]
+    named = [replace(one, aliases=tuple(sorted(aliases[one.model_name, one.version]))) for one in found]
+    return sorted(named, key=lambda version: (version.model_name, version.version))
+
+
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def _to_domain(version: MlflowModelVersion) -> ModelVersion:
     return ModelVersion(
         model_name=version.name,
@@ -114,4 +142,5 @@ def _to_domain(version: MlflowModelVersion) -> ModelVersion:
         run_id=version.run_id or "",
         aliases=tuple(sorted(version.aliases)),
         tags=dict(version.tags),
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
     )

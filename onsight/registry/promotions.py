@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from onsight.domain import GateVerdict, Interval, ModelVersion
+from onsight.errors import StorageError
 from onsight.storage import ArtifactStore
 
-__all__ = ["PromotionEvidence", "record_promotion"]
+__all__ = ["PromotionEvidence", "promoted_versions", "record_promotion"]
 
 _FORMAT_VERSION = 1
 
@@ -71,6 +72,23 @@ def record_promotion(
     content = json.dumps(_record(verdict, version, evidence, when), indent=2, sort_keys=True, allow_nan=False)
     store.put_bytes(key, content.encode() + b"\n")
     return key
+
+
+def promoted_versions(store: ArtifactStore, model_name: str) -> frozenset[int]:
+    """The versions that any promotion record of a model names: the new champion's, and those it replaced.
+
+    Raises:
+        StorageError: Storage cannot be read, or a record is damaged.
+    """
+    named: set[int] = set()
+    for key in store.list(f"promotions/{model_name}"):
+        try:
+            record = json.loads(store.read_bytes(key))
+            replaced = record["replaced"]
+            named |= {int(record["version"])} | ({int(replaced["version"])} if replaced else set())
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"the promotion record {key} cannot be read: {error}", key=key) from error
+    return frozenset(named)
 
 
 def _record(verdict: GateVerdict, version: ModelVersion, evidence: PromotionEvidence, when: datetime) -> dict[str, Any]:

@@ -44,8 +44,16 @@ class ModelRegistry(Protocol):
         """
         ...
 
+    def versions(self) -> list[ModelVersion]:
+        """Every registered version of every model, by name and number.
+
+        Raises:
+            DependencyError: The server does not answer.
+        """
+        ...
+
     def delete_version(self, model_name: str, version: int) -> None:
-        """Take back a version that was not published after all; nothing happens if there is none.
+        """Take back a version that nobody needs; nothing happens if there is none.
 
         Raises:
             DependencyError: The server does not answer.

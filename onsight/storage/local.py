@@ -86,6 +86,16 @@ class LocalArtifactStore:
         except OSError as error:
             raise self._unreadable(key, error) from error
 
+    def size_bytes(self, prefix: str) -> int:
+        """Bytes of the files; see ``ArtifactStore.size_bytes``."""
+        path = self._path(prefix)
+        try:
+            if path.is_file():
+                return path.stat().st_size
+            return sum(below.stat().st_size for below in path.rglob("*") if below.is_file())
+        except OSError as error:
+            raise self._unreadable(prefix, error) from error
+
     def delete(self, prefix: str) -> None:
         """Remove a file or folder; see ``ArtifactStore.delete``."""
         path = self._path(prefix)

@@ -98,6 +98,12 @@ class S3ArtifactStore:
             is_object = bool(self._files.isfile(self._path(key)))
         return is_object or bool(self.list(key))
 
+    def size_bytes(self, prefix: str) -> int:
+        """Bytes of the objects; see ``ArtifactStore.size_bytes``."""
+        with self._failing("read", prefix):
+            found = self._files.find(self._path(prefix), detail=True)
+        return sum(int(entry["size"] or 0) for entry in found.values())
+
     def delete(self, prefix: str) -> None:
         """Remove an object or a prefix; see ``ArtifactStore.delete``."""
         with self._failing("written", prefix):

@@ -63,8 +63,12 @@ class ArtifactStore(Protocol):
         """Whether an object, or anything below the key, is there."""
         ...
 
+    def size_bytes(self, prefix: str) -> int:
+        """The size of an object, or of everything below a prefix; 0 if there is nothing."""
+        ...
+
     def delete(self, prefix: str) -> None:
-        """Remove an object or a prefix: only to take back what was not published after all."""
+        """Remove an object or a prefix: what was not published after all, or what nobody needs any more."""
         ...
 
     def check_writable(self) -> None:

@@ -10,7 +10,10 @@ from onsight.config import MlflowConfig
 from onsight.domain import DatasetVersion
 from onsight.settings import Settings
 
-__all__ = ["RunStatus", "TrackedRun", "Tracker", "open_tracker"]
+__all__ = ["CONFIG_TAG", "RunStatus", "TrackedRun", "Tracker", "open_tracker"]
+
+# On every run that a flow opens: the digest of the config that it was opened with.
+CONFIG_TAG = "onsight.config_sha"
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 

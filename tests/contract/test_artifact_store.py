@@ -142,6 +142,16 @@ def test_fetch_directory_of_nothing_names_the_prefix(store: ArtifactStore, tmp_p
         store.fetch_directory("models/missing", tmp_path / "cache")
 
 
+def test_size_bytes_counts_an_object_and_what_lies_below_a_prefix(store: ArtifactStore, folder: Path) -> None:
+    store.publish_directory(folder, "models/plankton-v1")
+    store.put_bytes("models/plankton-v1.yaml", b"name: plankton")
+    store.put_bytes("models/plankton-v10.yaml", b"another")
+
+    assert store.size_bytes("models/plankton-v1") == len(b"graph") + len(b"{}")
+    assert store.size_bytes("models/plankton-v1.yaml") == len(b"name: plankton")
+    assert store.size_bytes("nothing/here") == 0
+
+
 def test_delete_takes_back_what_was_written_and_nothing_else(store: ArtifactStore, folder: Path) -> None:
     store.publish_directory(folder, "models/plankton-v1")
     store.put_bytes("models/plankton-v1.yaml", b"")

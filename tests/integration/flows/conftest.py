@@ -91,6 +91,8 @@ def write_config(tmp_path: Path, plankton_dataset: Path, free_port: int) -> Writ
         "train": [name for name in sections if name != "deploy"],
         "eval": ["model", "dataset", "evaluate"],
         "deploy": ["model", "deploy"],
+        "retrain": list(sections),
+        "retention": [],
     }
 
     def write(flow: str, **changes: object) -> Path:

@@ -117,6 +117,9 @@ def test_versions_count_up_and_an_alias_moves(
     moved = registry.resolve(model_name, "2")
     assert moved is not None
     assert moved.aliases == ("challenger", "champion")
+    listed = [version for version in registry.versions() if version.model_name == model_name]
+    assert [(version.version, version.aliases) for version in listed] == [(1, ()), (2, ("challenger", "champion"))]
+    assert all(version.created_at for version in listed)
     assert registry.resolve(model_name, "7") is None
     assert registry.resolve(model_name, "nobody") is None
 
@@ -155,6 +158,7 @@ def test_a_registry_that_is_away_is_a_dependency_error(tmp_path: Path) -> None:
         lambda: registry.resolve("cells", "champion"),
         lambda: registry.set_alias("cells", "champion", 1),
         lambda: registry.delete_version("cells", 1),
+        registry.versions,
     ):
         with pytest.raises(DependencyError, match="127.0.0.1:9"):
             call()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from onsight.image_archive import ArchiveCounts, ArchivePolicy, ImageArchive, PruneReport
+from onsight.errors import StorageError
+from onsight.image_archive import ArchiveCounts, ArchivePolicy, ImageArchive, PruneReport, read_kept, write_kept
 from tests.servers.dl_service import wait_until
 
 MakeArchive = Callable[..., ImageArchive]
@@ -256,3 +257,47 @@ def test_the_thread_keeps_the_cap_by_itself(make_archive: MakeArchive, folder: P
 
     wait_until(lambda: sum(path.stat().st_size for path in files_below(folder)) <= 17_000)
     assert archive.find(digest(bytes([99]) * 1000)) is not None
+
+
+def test_prune_when_an_image_is_on_the_list_then_passes_it_over(make_archive: MakeArchive, folder: Path) -> None:
+    archive = make_archive()
+    kept, old, young = b"kept" * 2, b"old!" * 2, b"young" * 2
+    keep(archive, kept, old, young)
+    backdate(folder, kept, 9)
+    backdate(folder, old, 8)
+    write_kept(folder, [digest(kept)])
+
+    cleaner = make_archive(running=False, days=7.0, max_bytes=17)
+    # What is kept counts: with it the youngest is above the cap.
+    assert cleaner.prune() == PruneReport(2, 18, 1, 8)
+
+    assert archive.find(digest(kept)) == kept
+    assert archive.find(digest(old)) is None
+    write_kept(folder, [])
+    cleaner.prune()
+    assert archive.find(digest(kept)) is None
+
+
+def test_prune_when_the_list_cannot_be_read_then_removes_nothing(make_archive: MakeArchive, folder: Path) -> None:
+    archive = make_archive()
+    keep(archive, b"old")
+    backdate(folder, b"old", 8)
+    (folder / "kept").mkdir()
+
+    assert make_archive(running=False, days=7.0).prune() == PruneReport(0, 0, 0, 0)
+    assert archive.find(digest(b"old")) == b"old"
+
+
+def test_write_kept_replaces_the_list_and_leaves_nothing_beside_it(folder: Path) -> None:
+    assert read_kept(folder) == frozenset()
+    write_kept(folder, ["a" * 64, "b" * 64])
+    write_kept(folder, ["c" * 64])
+    assert read_kept(folder) == {"c" * 64}
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    assert stat.S_IMODE((folder / "kept").stat().st_mode) == 0o600
+
+
+def test_write_kept_when_the_folder_cannot_be_made_then_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_kept(tmp_path / "file", [])

@@ -1,0 +1,36 @@
+"""Runs in MLflow: which are outdated, and their removal with their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from onsight.config import VersionRetention
+from onsight.retention.report import Share
+from onsight.retention.rule import Dated, outdated
+from onsight.tracking.past_runs import PastRuns
+
+__all__ = ["collect_runs"]
+
+
+def collect_runs(runs: PastRuns, kept: Collection[str], rule: VersionRetention, now: datetime, *, apply: bool) -> Share:
+    """Remove the outdated runs with their artifacts and logged models, or name them.
+
+    Args:
+        runs: Of the tracking server.
+        kept: Runs that versions came from which stay.
+        rule: For the runs of each name.
+        now: With its zone.
+        apply: Remove them.
+
+    Raises:
+        DependencyError: The tracking server does not answer.
+    """
+    known = {run.run_id: run for run in runs.all()}
+    names = outdated([Dated(run.name, run.started_at, run.run_id) for run in known.values()], rule, kept, now)
+    size_bytes = 0
+    for run_id in names:
+        size_bytes += runs.size_bytes(run_id)
+        if apply:
+            runs.remove(run_id)
+    return Share("runs", len(names), size_bytes, tuple(f"{known[run_id].name} {run_id}" for run_id in names))
