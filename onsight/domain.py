@@ -23,8 +23,11 @@ __all__ = [
     "ScoredSplit",
     "Split",
     "ValidationVerdict",
+    "Variant",
 ]
 
+# Of a serving graph: as it was trained, or with its convolutions in 8-bit integers.
+Variant = Literal["fp32", "int8"]
 FloatArray = NDArray[np.float32]
 
 
@@ -200,7 +203,11 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class BundleMetadata:
-    """What ``models/<model>.yaml`` says of a bundle: enough to serve it, explain it and watch it."""
+    """What ``models/<model>.yaml`` says of a bundle: enough to serve it, explain it and watch it.
+
+    Attributes:
+        variants: Of the serving graph; bundles of older releases do not say, and have the first alone.
+    """
 
     model_name: str
     version: int
@@ -222,6 +229,7 @@ class BundleMetadata:
     reference_rows: int
     sha256: str
     format_version: int = 1
+    variants: tuple[Variant, ...] = ("fp32",)
 
     @property
     def bundle_name(self) -> str:

@@ -5,7 +5,15 @@ from onsight.bundle.explainer import Explainer
 from onsight.bundle.golden import GoldenImages
 from onsight.bundle.load import Bundle, load_bundle, load_detector_directory
 from onsight.bundle.metadata import validate_bundle_name
-from onsight.bundle.publish import BundleParts, list_bundles, metadata_key, publish_bundle, read_metadata
+from onsight.bundle.publish import (
+    BundleParts,
+    VariantParts,
+    list_bundles,
+    metadata_key,
+    publish_bundle,
+    read_metadata,
+)
+from onsight.bundle.variants import VariantChoice, preferred_variant, read_cpuinfo
 
 __all__ = [
     "Bundle",
@@ -14,11 +22,15 @@ __all__ = [
     "Explainer",
     "GoldenImages",
     "OnnxClassifier",
+    "VariantChoice",
+    "VariantParts",
     "list_bundles",
     "load_bundle",
     "load_detector_directory",
     "metadata_key",
+    "preferred_variant",
     "publish_bundle",
+    "read_cpuinfo",
     "read_metadata",
     "validate_bundle_name",
 ]
