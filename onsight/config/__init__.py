@@ -12,7 +12,7 @@ from onsight.config.flow import (
     MonitorFlowConfig,
     TrainFlowConfig,
 )
-from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
+from onsight.config.model import Architecture, DriftDetection, InputSize, Int8Config, ModelConfig
 from onsight.config.reader import read_config
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
@@ -32,6 +32,7 @@ __all__ = [
     "GateConfig",
     "Hparams",
     "InputSize",
+    "Int8Config",
     "MetricName",
     "MlflowConfig",
     "ModelConfig",

@@ -4,5 +4,15 @@ from onsight.evaluation.calibration import Reliability
 from onsight.evaluation.gate import compare
 from onsight.evaluation.measure import ClassMetrics, Evaluation, evaluate
 from onsight.evaluation.report import ReportContext, write_report
+from onsight.evaluation.scores import accuracy
 
-__all__ = ["ClassMetrics", "Evaluation", "Reliability", "ReportContext", "compare", "evaluate", "write_report"]
+__all__ = [
+    "ClassMetrics",
+    "Evaluation",
+    "Reliability",
+    "ReportContext",
+    "accuracy",
+    "compare",
+    "evaluate",
+    "write_report",
+]
