@@ -172,7 +172,11 @@ def _open_outbox(settings: ServiceSettings, database: Database, metrics: Metrics
 def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
     if not store.exists(metadata_key(name)):
         raise UnknownModelError(f"central storage holds no bundle {name}", "publish it first", bundle=name)
-    return load_bundle(store, name, settings.service_dir / "bundles", settings.engine)
+    wanted = settings.preferred_variant
+    bundle = load_bundle(store, name, settings.service_dir / "bundles", settings.engine, wanted)
+    if settings.variant not in {"auto", bundle.variant}:
+        _LOG.warning("%s has no variant %s: serving %s", name, settings.variant, bundle.variant)
+    return bundle
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
