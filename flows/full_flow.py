@@ -50,6 +50,7 @@ def full_flow(config: FullFlowConfig, *, resume: bool = False) -> RunSummary:
             metrics=challenger.judgement.evaluation.metrics,
             champion_metrics=challenger.judgement.champion_metrics,
             verdict=challenger.judgement.verdict,
+            notes=challenger.notes,
             links={
                 **challenger_links(challenger, context),
                 "Promotion": record,

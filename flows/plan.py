@@ -17,6 +17,7 @@ from onsight.config import (
     EvaluateConfig,
     FlowConfig,
     FullFlowConfig,
+    Int8Config,
     ModelConfig,
     MonitorFlowConfig,
     RetentionFlowConfig,
@@ -82,6 +83,7 @@ def _train_stages(config: TrainFlowConfig | FullFlowConfig) -> list[tuple[str, s
         ("training", _training(config.train)),
         ("evaluation and gate", _evaluation(config.evaluate)),
         ("serving graph", f"agreement within {config.evaluate.agreement.max_abs_difference:g}"),
+        *_int8_stages(config.model.int8),
         ("drift detectors", f"{drift.detector} {drift.test}, {drift.reference_data_n_sample} references"),
         ("registry and storage", f"the next version of {config.model.model_name}"),
     ]
@@ -93,6 +95,12 @@ def _deploy_stages(config: DeployConfig, settings: Settings, what: str) -> list[
         ("deployment", f"{what} at {config.service_url or settings.service_url}"),
         ("drift monitor", f"{prefect.deployment_name} in pool {prefect.monitor_pool_name}, cron {prefect.cron}"),
     ]
+
+
+def _int8_stages(config: Int8Config) -> list[tuple[str, str]]:
+    if not config.enabled:
+        return []
+    return [("int8 variant", f"published if it loses no more than {config.max_accuracy_loss:g} accuracy")]
 
 
 def _dataset(config: DatasetConfig) -> str:

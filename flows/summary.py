@@ -23,6 +23,7 @@ class RunSummary:
     Attributes:
         metrics: The challenger's, with 95 % intervals.
         champion_metrics: Of the version it was compared with; empty for the first model.
+        notes: Sentences that a person should read.
         links: Name to address or path.
         curl: A command that gets a prediction, or an empty string if nothing was deployed.
     """
@@ -32,6 +33,7 @@ class RunSummary:
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     champion_metrics: Mapping[str, Interval] = field(default_factory=dict)
     verdict: GateVerdict | None = None
+    notes: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     curl: str = ""
 
@@ -48,6 +50,8 @@ def print_summary(summary: RunSummary, console: Console) -> None:
         console.print(f"[bold {colour}]Promotion gate {word}[/]")
         for reason in summary.verdict.reasons:
             console.print(f"  {reason}", highlight=False, markup=False)
+    for note in summary.notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     for name, address in summary.links.items():
         console.print(f"{name:<12} {address}", highlight=False, markup=False, soft_wrap=True)
     if summary.curl:

@@ -12,12 +12,13 @@ from flows.context import RunContext, RunRequest, open_context
 from flows.launch import launch
 from flows.summary import RunSummary
 from onsight.config import FullFlowConfig, TrainFlowConfig
-from onsight.domain import DatasetVersion, ModelVersion
+from onsight.domain import DatasetVersion, ModelVersion, ScoredSplit
 from onsight.settings import Settings
 from onsight.storage import open_store
 from onsight.tracking import open_tracker
 from tasks.dataset import check_dataset, prepare_dataset
 from tasks.evaluation import Judgement, Judges, judge, score_network
+from tasks.quantization import Int8Outcome, quantize_network
 from tasks.release import Release, fit_drift_detectors, publish_version
 from tasks.training import ExportedNetwork, build_network, export_network, train_network
 
@@ -26,11 +27,16 @@ __all__ = ["Challenger", "challenger_links", "start", "train_challenger", "train
 
 @dataclass(frozen=True)
 class Challenger:
-    """A registered version with its bundle, and what the gate says of it."""
+    """A registered version with its bundle, and what the gate says of it.
+
+    Attributes:
+        notes: What else a person should read.
+    """
 
     version: ModelVersion
     dataset: DatasetVersion
     judgement: Judgement
+    notes: tuple[str, ...] = ()
 
 
 def start(config: TrainFlowConfig, *, resume: bool = False) -> RunSummary:
@@ -50,6 +56,7 @@ def train_flow(config: TrainFlowConfig, *, resume: bool = False) -> RunSummary:
             metrics=judgement.evaluation.metrics,
             champion_metrics=judgement.champion_metrics,
             verdict=judgement.verdict,
+            notes=challenger.notes,
             links=challenger_links(challenger, context),
         )
 
@@ -99,27 +106,35 @@ def train_challenger(config: TrainFlowConfig | FullFlowConfig, context: RunConte
     with stages.stage("serving graph"):
         folder = work_dir / "export"
         exported = export_network(outcome.network, config.model, config.evaluate.agreement, dataset, folder)
-    return _release(config, context, dataset, exported, judgement)
+    int8 = _quantize(config, context, dataset, exported, scored) if config.model.int8.enabled else None
+    return _release(config, context, Release(config.model, dataset, exported, judgement, int8))
 
 
-def _release(
+def _quantize(
     config: TrainFlowConfig | FullFlowConfig,
     context: RunContext,
     dataset: DatasetVersion,
     exported: ExportedNetwork,
-    judgement: Judgement,
-) -> Challenger:
-    stages = context.stages
+    scored: ScoredSplit,
+) -> Int8Outcome:
+    with context.stages.stage("int8 variant"):
+        outcome = quantize_network(exported, scored, dataset, config.model, context.run)
+        context.stages.say(outcome.message)
+    return outcome
+
+
+def _release(config: TrainFlowConfig | FullFlowConfig, context: RunContext, release: Release) -> Challenger:
+    stages, dataset = context.stages, release.dataset
     with stages.stage("drift detectors"):
         seed, folder = config.train.hparams.seed, context.work_dir / "drift"
         wanted = config.model.drift_detection
-        drift = fit_drift_detectors(exported.graph, dataset, wanted, seed, folder)
+        drift = fit_drift_detectors(release.exported.graph, dataset, wanted, seed, folder)
         if drift.n_rows < wanted.reference_data_n_sample:
             stages.say(f"warning: only {drift.n_rows} held-out images for {wanted.reference_data_n_sample} wanted")
     with stages.stage("registry and storage"):
-        release = Release(config.model, dataset, exported, drift, judgement)
-        version, _ = publish_version(release, context.run, context.registry, context.store)
-    return Challenger(version, dataset, judgement.named(version.bundle_name))
+        version, _ = publish_version(release, drift, context.run, context.registry, context.store)
+    notes = (f"int8 variant {release.int8.message}",) if release.int8 else ()
+    return Challenger(version, dataset, release.judgement.named(version.bundle_name), notes)
 
 
 def challenger_links(challenger: Challenger, context: RunContext) -> Mapping[str, str]:

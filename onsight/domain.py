@@ -25,8 +25,11 @@ __all__ = [
     "ScoredSplit",
     "Split",
     "ValidationVerdict",
+    "Variant",
 ]
 
+# Of a serving graph: as it was trained, or with its convolutions in 8-bit integers.
+Variant = Literal["fp32", "int8"]
 FloatArray = NDArray[np.float32]
 DriftTest = Literal["uae", "bbsd", "class_mix", "confidence", "properties", "combined"]
 
@@ -252,6 +255,7 @@ class BundleMetadata:
     """What ``models/<model>.yaml`` says of a bundle: enough to serve it, explain it and watch it.
 
     Attributes:
+        variants: Of the serving graph; bundles of older releases do not say, and have the first alone.
         confidence_map: None in bundles that were published before there were any.
     """
 
@@ -275,6 +279,7 @@ class BundleMetadata:
     reference_rows: int
     sha256: str
     format_version: int = 1
+    variants: tuple[Variant, ...] = ("fp32",)
     confidence_map: ConfidenceMap | None = None
 
     @property

@@ -17,6 +17,7 @@ from onsight.serving import AnsweredFiles, predict_files
 from onsight.storage import ArtifactStore
 from onsight.tracking import TrackedRun
 from tasks.evaluation import Judgement
+from tasks.quantization import Int8Outcome
 from tasks.stage import stage
 from tasks.training import ExportedNetwork
 
@@ -35,13 +36,17 @@ class DriftFiles:
 
 @dataclass(frozen=True)
 class Release:
-    """What a version is made of."""
+    """What a version is made of.
+
+    Attributes:
+        int8: None when no int8 variant was made.
+    """
 
     model: ModelConfig
     dataset: DatasetVersion
     exported: ExportedNetwork
-    drift: DriftFiles
     judgement: Judgement
+    int8: Int8Outcome | None = None
 
 
 @stage("drift detectors")
@@ -82,7 +87,7 @@ def make_reference(dataset: DatasetVersion, sample: Split, answered: AnsweredFil
 
 @stage("registry and storage")
 def publish_version(
-    release: Release, run: TrackedRun, registry: ModelRegistry, store: ArtifactStore
+    release: Release, drift: DriftFiles, run: TrackedRun, registry: ModelRegistry, store: ArtifactStore
 ) -> tuple[ModelVersion, BundleMetadata]:
     """Register the next version and publish its bundle; both, or neither.
 
@@ -95,7 +100,7 @@ def publish_version(
     name = release.model.model_name
     tags = {"dataset": release.dataset.name, "dataset_tag": release.dataset.tag}
     version = registry.register(name, run.run_id, uri, tags)
-    exported, drift = release.exported, release.drift
+    exported = release.exported
     parts = BundleParts(
         network=exported.network,
         graph=exported.graph,
@@ -104,9 +109,10 @@ def publish_version(
         bbsd_detector=drift.bbsd_detector,
         reference=drift.reference,
         class_weights=exported.class_weights,
+        int8=release.int8.parts if release.int8 else None,
     )
     try:
-        metadata = publish_bundle(store, parts, _metadata(release, version))
+        metadata = publish_bundle(store, parts, _metadata(release, version, drift.n_rows))
     except BaseException:
         registry.delete_version(name, version.version)
         raise
@@ -143,7 +149,7 @@ def promote(
     return key
 
 
-def _metadata(release: Release, version: ModelVersion) -> BundleMetadata:
+def _metadata(release: Release, version: ModelVersion, reference_rows: int) -> BundleMetadata:
     model, dataset, drift = release.model, release.dataset, release.model.drift_detection
     return BundleMetadata(
         model_name=model.model_name,
@@ -163,7 +169,7 @@ def _metadata(release: Release, version: ModelVersion) -> BundleMetadata:
         drift_detector=drift.detector,
         drift_test=drift.test,
         drift_p_value=drift.p_value,
-        reference_rows=release.drift.n_rows,
+        reference_rows=reference_rows,
         sha256="",
         confidence_map=release.judgement.evaluation.confidence_map,
     )

@@ -7,6 +7,7 @@ from onsight.bundle.load import Bundle, load_bundle, load_detector_directory, lo
 from onsight.bundle.metadata import validate_bundle_name
 from onsight.bundle.publish import (
     BundleParts,
+    VariantParts,
     bundle_bytes,
     list_bundles,
     metadata_key,
@@ -14,6 +15,7 @@ from onsight.bundle.publish import (
     read_metadata,
     remove_bundle,
 )
+from onsight.bundle.variants import VariantChoice, preferred_variant, read_cpuinfo
 
 __all__ = [
     "Bundle",
@@ -22,13 +24,17 @@ __all__ = [
     "Explainer",
     "GoldenImages",
     "OnnxClassifier",
+    "VariantChoice",
+    "VariantParts",
     "bundle_bytes",
     "list_bundles",
     "load_bundle",
     "load_detector_directory",
     "load_reference_file",
     "metadata_key",
+    "preferred_variant",
     "publish_bundle",
+    "read_cpuinfo",
     "read_metadata",
     "remove_bundle",
     "validate_bundle_name",

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from onsight.bundle.checksums import parse_checksums, sha256_of_bytes, verify_file
 from onsight.bundle.classifier import Engine, OnnxClassifier
 from onsight.bundle.explainer import Explainer, read_explainer
 from onsight.bundle.golden import GoldenImages, read_golden, replay
 from onsight.bundle.publish import read_metadata
-from onsight.domain import BundleMetadata
+from onsight.bundle.variants import golden_file, graph_file
+from onsight.domain import BundleMetadata, Variant
 from onsight.errors import BundleError
 from onsight.storage import ArtifactStore
 
@@ -23,16 +26,26 @@ class Bundle:
     """A verified bundle, ready to answer.
 
     Attributes:
+        golden: Of the variant that was loaded.
         explainer: None when the bundle was published without its class weights.
+        other_golden: Of its other variants: the same images, and what they answer.
     """
 
     metadata: BundleMetadata
     classifier: OnnxClassifier
     golden: GoldenImages
     explainer: Explainer | None = None
+    variant: Variant = "fp32"
+    other_golden: tuple[GoldenImages, ...] = ()
 
 
-def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, engine: Engine = Engine()) -> Bundle:  # noqa: B008 - frozen
+def load_bundle(
+    store: ArtifactStore,
+    name: str,
+    cache_dir: Path,
+    engine: Engine = Engine(),  # noqa: B008 - frozen
+    variant: Variant = "fp32",
+) -> Bundle:
     """Load a bundle's serving part.
 
     Args:
@@ -40,6 +53,7 @@ def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, engine: Engine
         name: ``<model_name>-v<version>``.
         cache_dir: Where copies go if storage is remote.
         engine: How its graph is run.
+        variant: Which of its graphs; one that the bundle does not have is replaced by fp32, which every bundle has.
 
     Raises:
         ConfigError: The name is no bundle name.
@@ -48,14 +62,19 @@ def load_bundle(store: ArtifactStore, name: str, cache_dir: Path, engine: Engine
     """
     metadata = read_metadata(store, name)
     folder, files = _verified_files(store, metadata, f"models/{name}", cache_dir)
-    classifier = OnnxClassifier.load(folder / "model.onnx", engine)
+    loaded: Variant = variant if variant in metadata.variants else "fp32"
+    _check_variants(metadata, files)
+    classifier = OnnxClassifier.load(folder / graph_file(loaded), engine)
     _check_fit(metadata, classifier)
-    golden = read_golden(folder / "golden.npz")
-    replay(classifier, golden, name)
+    golden = read_golden(folder / golden_file(loaded))
+    replay(classifier, golden, name, loaded)
+    others = tuple(read_golden(folder / golden_file(other)) for other in metadata.variants if other != loaded)
+    if not all(np.array_equal(other.images, golden.images) for other in others):
+        raise BundleError(f"the variants of {name} have different golden images", hint="publish it again")
     # A file that the checksums do not name is not part of the bundle.
     has_explainer = "explain.npz" in files
     explainer = read_explainer(folder / "explain.npz", classifier, name) if has_explainer else None
-    return Bundle(metadata, classifier, golden, explainer)
+    return Bundle(metadata, classifier, golden, explainer, loaded, others)
 
 
 def load_detector_directory(store: ArtifactStore, name: str, features: str, cache_dir: Path) -> Path:
@@ -113,5 +132,15 @@ def _check_fit(metadata: BundleMetadata, classifier: OnnxClassifier) -> None:
     if said != found:
         raise BundleError(
             f"the graph of {metadata.bundle_name} has height, width and classes {found}, its metadata says {said}",
+            hint="publish it again",
+        )
+
+
+def _check_variants(metadata: BundleMetadata, files: frozenset[str]) -> None:
+    named = {name for variant in metadata.variants for name in (graph_file(variant), golden_file(variant))}
+    if "fp32" not in metadata.variants or not named <= files:
+        raise BundleError(
+            f"the metadata of {metadata.bundle_name} names the variants {', '.join(metadata.variants)}, "
+            "its files are others",
             hint="publish it again",
         )

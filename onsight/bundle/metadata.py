@@ -39,6 +39,7 @@ def dump_metadata(metadata: BundleMetadata) -> bytes:
     """The YAML of a bundle's metadata."""
     plain = asdict(metadata)
     plain["classes"] = list(metadata.classes)
+    plain["variants"] = list(metadata.variants)
     plain["metrics"] = dict(metadata.metrics)
     if metadata.confidence_map is not None:
         plain["confidence_map"] |= {

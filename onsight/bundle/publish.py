@@ -15,12 +15,14 @@ from onsight.bundle.checksums import dump_checksums, sha256_of_bytes
 from onsight.bundle.explainer import write_explainer
 from onsight.bundle.golden import GoldenImages, write_golden
 from onsight.bundle.metadata import dump_metadata, is_bundle_name, parse_metadata, validate_bundle_name
-from onsight.domain import BundleMetadata
+from onsight.bundle.variants import golden_file, graph_file
+from onsight.domain import BundleMetadata, Variant
 from onsight.errors import BundleError, BundleExistsError, StorageError
 from onsight.storage import ArtifactStore
 
 __all__ = [
     "BundleParts",
+    "VariantParts",
     "bundle_bytes",
     "list_bundles",
     "metadata_key",
@@ -28,6 +30,18 @@ __all__ = [
     "read_metadata",
     "remove_bundle",
 ]
+
+
+@dataclass(frozen=True)
+class VariantParts:
+    """A serving graph and what it answers.
+
+    Attributes:
+        graph: ONNX.
+    """
+
+    graph: Path
+    golden: GoldenImages
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class BundleParts:
         bbsd_detector: Folder of a saved drift detector.
         reference: Reference data, Parquet.
         class_weights: float32 [F, C], the kernel of the classification layer; without it answers are not explained.
+        int8: The same graph in 8-bit integers, where it is good enough; its golden images are the same.
     """
 
     network: Path
@@ -50,6 +65,12 @@ class BundleParts:
     bbsd_detector: Path
     reference: Path
     class_weights: NDArray[np.float32] | None = None
+    int8: VariantParts | None = None
+
+    def variants(self) -> dict[Variant, VariantParts]:
+        """Every serving graph."""
+        fp32: dict[Variant, VariantParts] = {"fp32": VariantParts(self.graph, self.golden)}
+        return fp32 if self.int8 is None else {**fp32, "int8": self.int8}
 
 
 def metadata_key(name: str) -> str:
@@ -63,7 +84,7 @@ def publish_bundle(store: ArtifactStore, parts: BundleParts, metadata: BundleMet
     Args:
         store: Central storage.
         parts: The files; they are copied.
-        metadata: Its ``sha256`` is filled in here.
+        metadata: Its ``sha256`` and ``variants`` are filled in here.
 
     Returns:
         The metadata as published.
@@ -78,7 +99,7 @@ def publish_bundle(store: ArtifactStore, parts: BundleParts, metadata: BundleMet
         folders = _stage(Path(staging), parts, name)
         sums = dump_checksums(_files_by_key(Path(staging)))
         (folders[0] / "SHA256SUMS").write_bytes(sums)
-        metadata = replace(metadata, sha256=sha256_of_bytes(sums))
+        metadata = replace(metadata, sha256=sha256_of_bytes(sums), variants=tuple(parts.variants()))
         if store.exists(metadata_key(name)):
             return _same_or_refused(store, metadata)
         return _publish_folders(store, Path(staging), folders, metadata)
@@ -134,11 +155,12 @@ def _stage(staging: Path, parts: BundleParts, name: str) -> list[Path]:
         model.mkdir(parents=True)
         reference.parent.mkdir()
         shutil.copyfile(parts.network, model / "model.keras")
-        shutil.copyfile(parts.graph, model / "model.onnx")
+        for variant, files in parts.variants().items():
+            shutil.copyfile(files.graph, model / graph_file(variant))
+            write_golden(files.golden, model / golden_file(variant))
         shutil.copytree(parts.uae_detector, uae)
         shutil.copytree(parts.bbsd_detector, bbsd)
         shutil.copyfile(parts.reference, reference)
-        write_golden(parts.golden, model / "golden.npz")
         if parts.class_weights is not None:
             write_explainer(parts.class_weights, model / "explain.npz")
     except FileNotFoundError as error:

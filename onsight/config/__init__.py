@@ -15,7 +15,7 @@ from onsight.config.flow import (
     ReviewFlowConfig,
     TrainFlowConfig,
 )
-from onsight.config.model import Architecture, DriftDetection, InputSize, ModelConfig
+from onsight.config.model import Architecture, DriftDetection, InputSize, Int8Config, ModelConfig
 from onsight.config.monitor import AlertConfig, MonitorConfig, WindowConfig
 from onsight.config.reader import read_config
 from onsight.config.retention import RowRetention, VersionRetention
@@ -42,6 +42,7 @@ __all__ = [
     "GateConfig",
     "Hparams",
     "InputSize",
+    "Int8Config",
     "MetricName",
     "MlflowConfig",
     "ModelConfig",

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from onsight.config.base import Name, Section
 
-__all__ = ["Architecture", "ClassName", "DriftDetection", "InputSize", "ModelConfig"]
+__all__ = ["Architecture", "ClassName", "DriftDetection", "InputSize", "Int8Config", "ModelConfig"]
 
 Architecture = Literal[
     "small_cnn",
@@ -49,6 +49,20 @@ class DriftDetection(Section):
     )
 
 
+class Int8Config(Section):
+    """The int8 variant of the serving graph: its convolutions in 8-bit integers."""
+
+    enabled: bool = Field(
+        default=False, description="make it, in some seconds more; it is published only if it is accurate enough"
+    )
+    calibration_images: int = Field(
+        128, ge=16, le=4096, description="of the split train, that the ranges of the activations are read from"
+    )
+    max_accuracy_loss: float = Field(
+        0.01, ge=0, le=1, description="against the network, on the images of evaluate.subset; more and it is left out"
+    )
+
+
 class ModelConfig(Section):
     """The network: what goes in, what comes out, and where its weights come from."""
 
@@ -64,6 +78,7 @@ class ModelConfig(Section):
     )
     dropout: float = Field(0.2, ge=0, lt=1)
     drift_detection: DriftDetection = DriftDetection()
+    int8: Int8Config = Int8Config()
 
     # Cross-checks hang on the later key rather than on the whole section: they then run, and are reported with
     # their key's path, also when another key of the section is wrong.

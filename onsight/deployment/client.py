@@ -164,7 +164,8 @@ class DeployClient:
         """Sends the golden images and compares the answers with the golden outputs.
 
         Args:
-            golden: Images uint8 [M, H, W, 3] at the network's input size, probabilities float32 [M, C].
+            golden: Images uint8 [M, H, W, 3] at the network's input size; the probabilities of each of the bundle's V
+                variants, float32 [V, M, C], one of which must be the answer: another processor may serve another.
             classes: In the order of the outputs.
             tolerance: Of any probability.
 
@@ -173,13 +174,13 @@ class DeployClient:
         """
         images, expected = golden
         largest = 0.0
-        for image, probabilities in zip(images, expected, strict=True):
+        for image, probabilities in zip(images, np.moveaxis(expected, 1, 0), strict=True):
             answer = self.predict_golden(image)
             answered_by = f"{answer['model_name']}-v{answer['model_version']}"
             if answered_by != bundle_name:
                 raise DependencyError(f"{self.service_url} answered with {answered_by}, not with {bundle_name}")
             given = np.array([answer["prediction"][name] for name in classes])
-            largest = max(largest, float(np.abs(given - probabilities).max()))
+            largest = max(largest, float(np.abs(given - probabilities).max(axis=1).min()))
         if not largest <= tolerance:
             raise DependencyError(
                 f"{self.service_url} answers the golden images of {bundle_name} with probabilities that are "

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from onsight.bundle import Bundle
 from onsight.config import DeployConfig
 from onsight.deployment.client import DeployClient, GoldenCheck
@@ -67,10 +69,9 @@ def deploy_bundle(request: DeployRequest, settings: Settings) -> DeployOutcome:
     with DeployClient(url, settings.request_timeout_s, config.timeout_s, settings.service_api_key) as client:
         update = client.update_model(name, request.reason)
         client.wait_until_served(name, config.timeout_s)
-        golden = request.bundle.golden
-        check = client.check_golden(
-            name, (golden.images, golden.probabilities), metadata.classes, config.golden_tolerance
-        )
+        golden = (request.bundle.golden, *request.bundle.other_golden)
+        answers = np.stack([variant.probabilities for variant in golden])
+        check = client.check_golden(name, (golden[0].images, answers), metadata.classes, config.golden_tolerance)
     previous = update.get("previous")
     return DeployOutcome(
         url, name, str(previous) if previous else None, check, local_service, time.monotonic() - started_s

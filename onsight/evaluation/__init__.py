@@ -4,7 +4,7 @@ from onsight.evaluation.calibration import Reliability, answer_confidence, expec
 from onsight.evaluation.gate import compare
 from onsight.evaluation.measure import ClassMetrics, Evaluation, evaluate
 from onsight.evaluation.report import ReportContext, write_report
-from onsight.evaluation.scores import THRESHOLD
+from onsight.evaluation.scores import THRESHOLD, accuracy
 
 __all__ = [
     "THRESHOLD",
@@ -12,6 +12,7 @@ __all__ = [
     "Evaluation",
     "Reliability",
     "ReportContext",
+    "accuracy",
     "answer_confidence",
     "compare",
     "evaluate",

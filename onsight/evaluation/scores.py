@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onsight.domain import ScoredSplit
 from onsight.errors import DatasetError, TrainingError
 
-__all__ = ["THRESHOLD", "Scores", "read_scores"]
+__all__ = ["THRESHOLD", "Scores", "accuracy", "read_scores"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -41,6 +41,16 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def accuracy(scored: ScoredSplit) -> float:
+    """Share of the images that are answered rightly; in a multi-label set, rightly for every class.
+
+    Raises:
+        DatasetError: No image, or labels that do not fit the classifier type.
+        TrainingError: The answers are no probabilities.
+    """
+    return float(read_scores(scored).is_right.mean())
 
 
 def read_scores(scored: ScoredSplit) -> Scores:

@@ -5,6 +5,7 @@ from onsight.training.augmentation import Augmentation
 from onsight.training.encoder import build_encoder
 from onsight.training.export import AgreementReport, check_agreement, classification_weights, export_serving_graph
 from onsight.training.predict import predict_probabilities
+from onsight.training.quantization import quantize_graph
 from onsight.training.trainer import TrainingJob, TrainOutcome, train_classifier
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "classification_weights",
     "export_serving_graph",
     "predict_probabilities",
+    "quantize_graph",
     "train_classifier",
 ]

@@ -64,7 +64,7 @@ class TrainingJob:
     def fingerprint(self, dataset: DatasetVersion) -> str:
         """The same for jobs that train the same way on the same data: only such a job can be resumed."""
         parts = (
-            self.model.model_dump_json(exclude={"drift_detection"}),
+            self.model.model_dump_json(exclude={"drift_detection", "int8"}),
             self.train.model_dump_json(exclude={"mlflow", "workers"}),
             dataset.revision,
             str(dataset.split_sizes()),

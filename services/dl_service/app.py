@@ -203,7 +203,11 @@ def _require(store: ArtifactStore, name: str) -> None:
 
 def _load(store: ArtifactStore, settings: ServiceSettings, name: str) -> Bundle:
     _require(store, name)
-    return load_bundle(store, name, settings.service_dir / "bundles", settings.engine)
+    wanted = settings.preferred_variant
+    bundle = load_bundle(store, name, settings.service_dir / "bundles", settings.engine, wanted)
+    if settings.variant not in {"auto", bundle.variant}:
+        _LOG.warning("%s has no variant %s: serving %s", name, settings.variant, bundle.variant)
+    return bundle
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -249,7 +249,7 @@ class ModelControl:
         self._current = ServedModel(bundle, wish, previous.record.median_ms() if previous else None)
         self._memory.remember(self._current.name)
         self._on_swap(self._current)
-        fields = {"previous": previous.name if previous else None}
+        fields = {"previous": previous.name if previous else None, "variant": bundle.variant}
         _LOG.info("serving %s", self._current.name, extra={"fields": fields})
 
 

@@ -114,6 +114,7 @@ async def _converged(service: ServiceState, wish: DesiredModel, previous: str, s
         model_name=wish.model_name,
         model_version=wish.model_version,
         previous=previous or None,
+        variant=service.models.current.bundle.variant,
         is_converged=not late,
         workers=[_worker(worker) for worker in workers],
         seconds=round(time.perf_counter() - started_s, 3),
@@ -161,6 +162,7 @@ def _served(model: ServedModel) -> ServedVersion:
         input_width=metadata.input_width,
         input_height=metadata.input_height,
         sha256=metadata.sha256,
+        variant=model.bundle.variant,
         loaded_at=model.loaded_at.isoformat(),
     )
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from onsight.domain import Variant
+
 __all__ = [
     "BatchItem",
     "BatchResponse",
@@ -104,6 +106,7 @@ class ServedVersion(_Schema):
     input_width: int
     input_height: int
     sha256: str
+    variant: Variant = Field(description="of its graph: as trained, or in 8-bit integers")
     loaded_at: str
 
 
@@ -150,6 +153,7 @@ class UpdateModelResponse(_Schema):
     model_name: str
     model_version: int
     previous: str | None = Field(description="the bundle served before")
+    variant: Variant = Field(description="of its graph, in the worker that answers")
     is_converged: bool = Field(description="whether every worker serves it")
     workers: list[WorkerStatus]
     seconds: float = Field(description="to load, verify, record, swap and hear of every worker")

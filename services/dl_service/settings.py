@@ -14,6 +14,7 @@ from onsight.settings import Settings
 # The process that only watches over the workers reads settings too, and needs none of these: they take a second.
 if TYPE_CHECKING:
     from onsight.bundle import Engine
+    from onsight.domain import Variant
     from onsight.image_archive import ArchivePolicy
     from onsight.images import ImageLimits
     from services.dl_service.batching import BatchLimits
@@ -47,6 +48,9 @@ class ServiceSettings(Settings):
     session_threads: int = Field(1, ge=0, le=256, description="ONNX Runtime's threads on one image; 0: one per core")
     execution_providers: str = Field(
         _CPU_PROVIDER, description="ONNX Runtime's, separated by commas, the preferred one first"
+    )
+    variant: Literal["auto", "fp32", "int8"] = Field(
+        "auto", description="of the graph, where the bundle has it; auto: int8 on a processor with VNNI, else fp32"
     )
     max_batch: int = Field(8, ge=1, le=256, description="images in one batch; smaller ones while little is queued")
     queue_size: int = Field(64, ge=1, description="images that wait or are worked on, in each worker")
@@ -96,6 +100,13 @@ class ServiceSettings(Settings):
 
         providers = tuple(name.strip() for name in self.execution_providers.split(",") if name.strip())
         return Engine(self.session_threads, providers)
+
+    @property
+    def preferred_variant(self) -> Variant:
+        """The variant to serve where a bundle has it."""
+        from onsight.bundle import preferred_variant, read_cpuinfo
+
+        return preferred_variant(self.variant, self.engine.providers, read_cpuinfo())
 
     @property
     def probation_rules(self) -> ProbationRules:

@@ -19,6 +19,8 @@ _CHANNELS = 8
 
 # Writes the graph of a seed, and gives the class weights that go with it.
 GraphWriter = Callable[[Path, int], np.ndarray[Any, Any]]
+# Writes the int8 variant of a graph, calibrated on images.
+Quantizer = Callable[[Path, np.ndarray[Any, Any], Path], None]
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,11 @@ def publish_small(
     version: int,
     parts_dir: Path,
     write_graph: GraphWriter = write_small_graph,
+    quantize: Quantizer | None = None,
     classifier_type: Literal["multi-class", "multi-label"] = "multi-class",
 ) -> str:
     """Publishes a version whose graph is written by ``write_graph``, and gives the bundle's name."""
-    from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier, publish_bundle
+    from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier, VariantParts, publish_bundle
     from onsight.domain import BundleMetadata
     from onsight.settings import Settings
     from onsight.storage import open_store
@@ -143,6 +146,11 @@ def publish_small(
     class_weights = write_graph(graph, version)
     images = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
     probabilities = OnnxClassifier.load(graph, Engine(threads=1)).run(images).probabilities
+    int8 = None
+    if quantize is not None:
+        quantize(graph, images, parts_dir / "model.int8.onnx")
+        classifier = OnnxClassifier.load(parts_dir / "model.int8.onnx", Engine(threads=1))
+        int8 = VariantParts(parts_dir / "model.int8.onnx", GoldenImages(images, classifier.run(images).probabilities))
     # The service reads neither the trained network nor the detectors: stand-ins will do.
     for name in ("uae", "bbsd"):
         (parts_dir / name).mkdir()
@@ -157,6 +165,7 @@ def publish_small(
         bbsd_detector=parts_dir / "bbsd",
         reference=parts_dir / "reference.parquet",
         class_weights=class_weights,
+        int8=int8,
     )
     metadata = BundleMetadata(
         model_name="cells",

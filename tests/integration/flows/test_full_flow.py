@@ -118,6 +118,30 @@ def test_train_then_evaluate_then_deploy_by_hand(settings: Settings, write_confi
     assert metadata.reference_rows == 50
 
 
+def test_int8_variant_when_enabled_then_is_published_and_served_where_it_is_asked_for(
+    settings: Settings, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A network of one epoch has no accuracy to lose; its answers are what counts here.
+    int8 = {"enabled": True, "calibration_images": 16, "max_accuracy_loss": 1.0}
+    monkeypatch.setenv("ONSIGHT_VARIANT", "int8")
+    config = write_config(
+        "full", **{"model.int8": int8, "evaluate.gate.max_regression": 1.0, "evaluate.gate.margin": -1.0}
+    )
+
+    done = run_command(config)
+
+    assert done.code == 0, done.err
+    assert "int8 variant published: accuracy" in done.out
+    assert read_metadata(open_store(settings), "plankton-v1").variants == ("fp32", "int8")
+    (url,) = re.findall(r"Service +(\S+)", done.out)
+    assert httpx.get(f"{url}/models/current").json()["serving"]["variant"] == "int8"
+    champion = open_registry(settings).resolve("plankton", "champion")
+    assert champion is not None
+    metrics = MlflowClient(settings.mlflow_tracking_uri).get_run(champion.run_id).data.metrics
+    assert {"test_fp32_accuracy", "test_int8_accuracy"} <= set(metrics)
+    assert metrics["test_fp32_accuracy"] == pytest.approx(metrics["test_accuracy"])
+
+
 def test_train_flow_when_killed_then_resumes_the_same_run(
     settings: Settings, write_config: WriteConfig, repository: Path
 ) -> None:

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
@@ -89,7 +90,7 @@ def test_deploy_bundle_when_the_answers_are_off_says_how_far(
 ) -> None:
     request = request_for(settings, bundle_store.first, tmp_path, free_port())
     golden = request.bundle.golden
-    images, probabilities = golden.images, golden.probabilities[:, ::-1]
+    images, probabilities = golden.images, golden.probabilities[np.newaxis, :, ::-1]
     start_local_service(settings, "127.0.0.1", request.config.service_url.port or 0)
 
     with DeployClient(str(request.config.service_url)) as client:
