@@ -5,6 +5,7 @@ from onsight.db.desired import DesiredModel, newest_desired, record_desired, rec
 from onsight.db.drift_results import (
     DriftAlertRecord,
     DriftResultRecord,
+    VerdictWord,
     count_drift_alerts,
     newest_drift_alert,
     newest_drift_run,
@@ -64,6 +65,7 @@ __all__ = [
     "ReviewItemRow",
     "Scope",
     "ShipReport",
+    "VerdictWord",
     "WindowQuery",
     "WorkerReport",
     "WorkerRow",
