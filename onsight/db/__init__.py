@@ -23,6 +23,7 @@ from onsight.db.desired import (
 from onsight.db.drift_results import (
     DriftAlertRecord,
     DriftResultRecord,
+    VerdictWord,
     count_drift_alerts,
     newest_drift_alert,
     newest_drift_run,
@@ -147,6 +148,7 @@ __all__ = [
     "ServedVersion",
     "ShipReport",
     "UnjudgedPrediction",
+    "VerdictWord",
     "WaitingItem",
     "WindowQuery",
     "WorkerReport",

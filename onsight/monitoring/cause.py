@@ -39,7 +39,7 @@ def name_cause(judgement: Judgement, classes: Sequence[str]) -> str:
 def _told(effects: Sequence[FeatureEffect], threshold: float, classes: Sequence[str]) -> list[str]:
     moved = moved_features(effects, threshold)
     told = [
-        f"{feature_title(effect.name, classes)} {_change(effect)}"
+        _change(feature_title(effect.name, classes), effect)
         for test in _TELLING
         for effect in moved
         if effect.test == test
@@ -50,10 +50,14 @@ def _told(effects: Sequence[FeatureEffect], threshold: float, classes: Sequence[
     return told
 
 
-def _change(effect: FeatureEffect) -> str:
-    if effect.test in _COUNTED or effect.name.startswith("format "):
-        return f"{'more' if effect.shift > 0 else 'less'} often by {effect.statistic:.0%} of the images"
-    if effect.shift == 0:
-        return "has another spread"
+def _change(title: str, effect: FeatureEffect) -> str:
     word = "rose" if effect.shift > 0 else "fell"
-    return f"{word} by {abs(effect.shift):.1f} standard deviations" if math.isfinite(effect.shift) else word
+    if effect.test in _COUNTED or effect.name.startswith("format "):
+        return f"the share of {title} {word} by {100 * effect.statistic:.0f} points"
+    if effect.shift == 0:
+        return f"{title} has another spread"
+    return (
+        f"{title} {word} by {abs(effect.shift):.1f} standard deviations"
+        if math.isfinite(effect.shift)
+        else f"{title} {word}"
+    )

@@ -40,6 +40,7 @@ from tests.integration.flows.conftest import run_command
 from tests.servers.bundle import CLASSES, SIZE, UAE_DIMS, write_small_graph
 from tests.servers.dl_service import ServiceProcess, wait_until
 
+pytestmark = pytest.mark.timeout(900)
 N_REFERENCE = 60
 
 
