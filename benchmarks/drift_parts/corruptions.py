@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-__all__ = ["CORRUPTIONS", "corrupted", "next_frame"]
+__all__ = ["CORRUPTIONS", "corrupted", "one_frame"]
 
 Picture = Image.Image
 Noise = np.random.Generator
@@ -70,7 +70,7 @@ def corrupted(name: str, strength: float, picture: Picture, random: Noise) -> Pi
     return CORRUPTIONS[name][2](picture, strength, random)
 
 
-def next_frame(picture: Picture, random: Noise) -> Picture:
-    """The same scene a moment later: moved by up to a pixel, other sensor noise, a lamp that flickers by 1 %."""
+def one_frame(picture: Picture, random: Noise) -> Picture:
+    """One frame of a scene: moved by up to a pixel, other sensor noise, a lamp that flickers by 1 %."""
     moved = _moved(picture, *random.uniform(-1, 1, 2))
     return _noise(ImageEnhance.Brightness(moved).enhance(random.uniform(0.99, 1.01)), 1.5, random)

@@ -15,7 +15,7 @@ __all__ = ["QuietCell", "false_alarms"]
 
 N_REFERENCE = 500
 SIZES = (50, 200, 1_000)
-# Of a window with bursts so many rows are pictures of their own; the others come in bursts of five frames.
+# Of a window with bursts so many rows are pictures of their own; the others come in bursts of four frames.
 _SINGLE_SHARE = 0.4
 _LEVEL = 0.995
 
@@ -73,17 +73,18 @@ def _independent(
 
 
 def _bursts(pictures: PictureSet, dims: int, size: int, random: np.random.Generator) -> tuple[DriftSample, DriftSample]:
-    """Held-out pictures again; of some scenes of the window, four further frames follow within a second."""
-    n_bursts = round(size * (1 - _SINGLE_SHARE) / (1 + N_FRAMES))
-    order = random.permutation(len(pictures.scenes))[:n_bursts]
-    scenes = pictures.scenes[order]
-    others = random.permutation(np.setdiff1d(pictures.held_out, scenes))
-    n_single = size - n_bursts * (1 + N_FRAMES)
-    parts = [pictures.clean.sample(np.concatenate([others[:n_single], scenes]), dims)]
-    parts += [frame.sample(order, dims) for frame in pictures.frames]
+    """Every row is a frame of a held-out picture's scene; of some scenes all four frames are in the window."""
+    n_bursts = round(size * (1 - _SINGLE_SHARE) / N_FRAMES)
+    n_single = size - n_bursts * N_FRAMES
+    order = random.permutation(len(pictures.held_out))
+    scenes, singles, others = np.split(order, [n_bursts, n_bursts + n_single])
+    turns = random.permutation(N_FRAMES)
+    frames = [pictures.frames[turn] for turn in turns]
+    parts = [frames[0].sample(np.concatenate([singles, scenes]), dims)]
+    parts += [frame.sample(scenes, dims) for frame in frames[1:]]
     began = np.arange(n_single + n_bursts) * 10.0
-    times = [began] + [began[n_single:] + 0.2 * (index + 1) for index in range(N_FRAMES)]
-    reference = pictures.clean.sample(others[n_single : n_single + N_REFERENCE], dims)
+    times = [began] + [began[n_single:] + 0.2 * turn for turn in range(1, N_FRAMES)]
+    reference = frames[0].sample(others[:N_REFERENCE], dims)
     return reference, _stamped(_joined(parts), np.concatenate(times))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.drift_parts.corruptions import CORRUPTIONS, corrupted, next_frame
+from benchmarks.drift_parts.corruptions import CORRUPTIONS, corrupted, one_frame
 from benchmarks.drift_parts.features import FeatureReader, Features
 
 __all__ = ["N_FRAMES", "PictureSet", "read_pictures"]
@@ -20,8 +20,8 @@ Rows = NDArray[np.intp]
 
 # The features of corrupted pictures are computed for so many, drawn from all of the data set.
 N_CORRUPTED = 1_050
-# Further frames of each scene, for bursts, and of how many held-out pictures.
-N_FRAMES, N_SCENES = 4, 700
+# Frames of each held-out picture's scene, for bursts.
+N_FRAMES = 4
 _SEED = 2019
 
 
@@ -35,8 +35,7 @@ class PictureSet:
         held_out: Rows of ``clean`` from the splits valid and test.
         altered: Rows of ``clean`` whose corrupted features are known, in the order of ``corrupted``'s rows.
         corrupted: By name of the corruption and strength 0, 1, 2.
-        scenes: Rows of ``clean`` whose next frames are known, all held out, in the order of ``frames``' rows.
-        frames: Of each further frame.
+        frames: Frames of the same scene, rows in the order of ``held_out``.
         unseen: Pictures of something else.
     """
 
@@ -45,7 +44,6 @@ class PictureSet:
     held_out: Rows
     altered: Rows
     corrupted: dict[tuple[str, int], Features]
-    scenes: Rows
     frames: tuple[Features, ...]
     unseen: Features
 
@@ -59,7 +57,6 @@ def read_pictures(reader: FeatureReader, dataset: Path) -> PictureSet:
     random = np.random.default_rng(_SEED)
     held_out = np.array([index for index, row in enumerate(rows) if row["split"] != "train"])
     altered = random.permutation(len(paths))[:N_CORRUPTED]
-    scenes = random.permutation(held_out)[:N_SCENES]
     changed = {
         (name, index): reader.read(
             f"{name} {index}", [paths[row] for row in altered], partial(_corrupt, name, strengths[index])
@@ -73,9 +70,8 @@ def read_pictures(reader: FeatureReader, dataset: Path) -> PictureSet:
         held_out=held_out,
         altered=altered,
         corrupted=changed,
-        scenes=scenes,
         frames=tuple(
-            reader.read(f"frame {index}", [paths[row] for row in scenes], partial(_frame, index))
+            reader.read(f"frame {index}", [paths[row] for row in held_out], partial(_frame, index))
             for index in range(N_FRAMES)
         ),
         unseen=reader.read("unseen", _plankton(), None),
@@ -87,7 +83,7 @@ def _corrupt(name: str, strength: float, picture, random):  # noqa: ANN001, ANN2
 
 
 def _frame(index: int, picture, random):  # noqa: ANN001, ANN202
-    return next_frame(picture, np.random.default_rng([index, int(random.integers(2**32))]))
+    return one_frame(picture, np.random.default_rng([index, int(random.integers(2**32))]))
 
 
 def _plankton() -> list[Path]:

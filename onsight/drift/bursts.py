@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 # Two different images of the reference are closer than a near-duplicate with this probability, so hardly any row is
 # thinned that should not be.
-_CLOSE_SHARE = 0.003
+_CLOSE_SHARE = 0.001
 _SAMPLED_ROWS = 300
 # A client may send the images of several cameras in turns: this many of its bursts stay open at a time.
 _OPEN_BURSTS = 8
