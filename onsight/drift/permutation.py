@@ -54,8 +54,8 @@ def surprise(statistics: Array) -> Array:
         float64 [1 + B], at least 0.
     """
     spread = statistics.std()
-    # No labelling differs from another: nothing to be surprised at.
-    if not spread > 1e-9 * np.abs(statistics).max(initial=0.0):
+    # No labelling differs from another by more than rounding: nothing to be surprised at.
+    if not spread > _RELATIVE_TOLERANCE * np.abs(statistics).max(initial=0.0):
         return np.zeros(len(statistics))
     values = (statistics - statistics.mean()) / spread
     others = len(values) - 1

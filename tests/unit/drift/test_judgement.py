@@ -87,6 +87,14 @@ def test_judge_sample_when_nothing_drifts_then_keeps_its_false_alarm_rate() -> N
     assert alarms <= stats.binom.ppf(0.9999, windows, policy.false_alarm_rate)
 
 
+def test_judge_sample_when_every_row_is_the_same_then_nothing_is_found() -> None:
+    random = np.random.default_rng(21)
+    same = sample(random, 1).take([0] * 800)
+    judgement = judge_sample(same.take(np.arange(500)), same.take(np.arange(300)), POLICY)
+    assert {verdict.p_value for verdict in judgement.tests} == {1.0}
+    assert np.isfinite(judgement.row_scores).all()
+
+
 def test_judge_sample_when_a_test_has_nothing_to_look_at_then_says_not_tested() -> None:
     random = np.random.default_rng(8)
     reference = replace(sample(random, 300), properties={}, formats=())
