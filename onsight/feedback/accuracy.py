@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +87,7 @@ def measure_accuracy(
         BundleError: A version's metadata cannot be read.
     """
     now = now or datetime.now(UTC)
-    since = _starts_at(now, "week") - timedelta(weeks=weeks)
+    since = _monday(now.astimezone(UTC).date()) - timedelta(weeks=weeks)
     measured = {}
     for model_name, version in answered_versions(database, since):
         name = f"{model_name}-v{version}"
@@ -123,23 +123,25 @@ class AccuracyCounter:
         self._metadata = metadata
         self._is_multi_label = metadata.classifier_type == "multi-label"
         self._tallies: dict[_Cell, _Tally] = defaultdict(_Tally)
-        # Turned into expected accuracy by the thousand.
-        self._waiting: list[tuple[datetime, float]] = []
+        # What most images need is gathered by day first, and turned into counts by the thousand.
+        self._answers: Counter[tuple[date, frozenset[str]]] = Counter()
+        self._confidences: dict[date, list[float]] = defaultdict(list)
+        self._n_waiting = 0
 
     def add(self, image: AnsweredImage) -> None:
         """Counts a prediction."""
-        answer = self._answer(image)
-        for cell in _cells_of_answer(image.created_at, answer):
-            self._tallies[cell].n += 1
-        self._waiting.append((image.created_at, self._confidence(image)))
-        if len(self._waiting) >= _AT_ONCE:
-            self._expect()
+        answer, day = self._answer(image), image.created_at.date()
+        self._answers[day, answer] += 1
+        self._confidences[day].append(self._confidence(image))
+        self._n_waiting += 1
+        if self._n_waiting >= _AT_ONCE:
+            self._count_waiting()
         if image.opinions:
             self._add_label(image, answer)
 
     def records(self, measured_at: datetime) -> list[AccuracyRecord]:
         """Everything that was counted, in a fixed order."""
-        self._expect()
+        self._count_waiting()
         cells = sorted(self._tallies, key=lambda cell: (cell.period, cell.starts_at, cell.group_by, cell.class_name))
         return [record for cell in cells for record in self._records_of(cell, measured_at)]
 
@@ -154,13 +156,17 @@ class AccuracyCounter:
             return image.confidence
         return float(answer_confidence(np.asarray([image.probabilities]), is_multi_label=True)[0])
 
-    def _expect(self) -> None:
-        values = np.array([confidence for _, confidence in self._waiting])
-        expected = expected_accuracy(values, self._metadata.confidence_map).tolist()
-        for (created_at, _), value in zip(self._waiting, expected, strict=True):
-            for period in ("day", "week"):
-                self._tallies[_whole(created_at, period)].expected += value
-        self._waiting.clear()
+    def _count_waiting(self) -> None:
+        for (day, answer), n in self._answers.items():
+            for cell in _cells_of_answer(day, answer):
+                self._tallies[cell].n += n
+        for day, confidences in self._confidences.items():
+            expected = float(expected_accuracy(np.array(confidences), self._metadata.confidence_map).sum())
+            for cell in _cells_of_all(day):
+                self._tallies[cell].expected += expected
+        self._answers.clear()
+        self._confidences.clear()
+        self._n_waiting = 0
 
     def _add_label(self, image: AnsweredImage, answer: frozenset[str]) -> None:
         # A label that would have come anyway counts as such, even if the image was also chosen for review.
@@ -170,10 +176,11 @@ class AccuracyCounter:
         label = frozenset(decided or ())
         first = min(opinion.labelled_at for opinion in image.opinions)
         delay_h = max(0.0, (first - image.created_at).total_seconds() / _SECONDS_PER_HOUR)
-        for cell in _cells_of_answer(image.created_at, answer):
+        day = image.created_at.date()
+        for cell in _cells_of_answer(day, answer):
             is_right = label == answer if cell.group_by == "all" else cell.class_name in label
             _count(self._tallies[cell].labels[arrival], delay_h, is_right=None if decided is None else is_right)
-        for cell in _cells_of_label(image.created_at, label):
+        for cell in _cells_of_label(day, label):
             self._tallies[cell].n += 1
             _count(self._tallies[cell].labels[arrival], delay_h, is_right=cell.class_name in answer)
 
@@ -224,25 +231,25 @@ def _count(labels: _Labels, delay_h: float, *, is_right: bool | None) -> None:
     labels.delays_h.append(delay_h)
 
 
-def _cells_of_answer(created_at: datetime, answer: Iterable[str]) -> Iterator[_Cell]:
-    yield _whole(created_at, "day")
-    yield _whole(created_at, "week")
+def _cells_of_answer(day: date, answer: Iterable[str]) -> Iterator[_Cell]:
+    yield from _cells_of_all(day)
     for name in answer:
-        yield _Cell("week", _starts_at(created_at, "week"), "predicted", name)
+        yield _Cell("week", _monday(day), "predicted", name)
 
 
-def _cells_of_label(created_at: datetime, label: Iterable[str]) -> Iterator[_Cell]:
+def _cells_of_label(day: date, label: Iterable[str]) -> Iterator[_Cell]:
     for name in label:
-        yield _Cell("week", _starts_at(created_at, "week"), "labelled", name)
+        yield _Cell("week", _monday(day), "labelled", name)
 
 
-def _whole(created_at: datetime, period: AccuracyPeriod) -> _Cell:
-    return _Cell(period, _starts_at(created_at, period), "all", "")
+def _cells_of_all(day: date) -> Iterator[_Cell]:
+    yield _Cell("day", datetime.combine(day, time.min, UTC), "all", "")
+    yield _Cell("week", _monday(day), "all", "")
 
 
-def _starts_at(moment: datetime, period: AccuracyPeriod) -> datetime:
-    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day - timedelta(days=day.weekday()) if period == "week" else day
+def _monday(day: date) -> datetime:
+    """Midnight UTC of the Monday of a day's ISO week."""
+    return datetime.combine(day - timedelta(days=day.weekday()), time.min, UTC)
 
 
 def _quantile(values: list[float], share: float) -> float | None:
