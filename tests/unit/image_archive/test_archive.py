@@ -256,3 +256,16 @@ def test_the_thread_keeps_the_cap_by_itself(make_archive: MakeArchive, folder: P
 
     wait_until(lambda: sum(path.stat().st_size for path in files_below(folder)) <= 17_000)
     assert archive.find(digest(bytes([99]) * 1000)) is not None
+
+
+def test_holds_what_waits_and_what_is_stored(make_archive: MakeArchive, folder: Path) -> None:
+    waiting = make_archive(running=False)
+    waiting.keep(digest(b"new"), b"new")
+    assert waiting.holds(digest(b"new"))
+    assert not waiting.holds(digest(b"other"))
+    assert not waiting.holds("../../etc/passwd")
+
+    stored = make_archive()
+    stored.keep(digest(b"kept"), b"kept")
+    wait_until(lambda: stored.counts().pending == 0)
+    assert make_archive(running=False).holds(digest(b"kept"))
