@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from onsight.db.engine import Database
-from onsight.db.feedback import opinion_of
+from onsight.db.feedback import OPINION_COLUMNS, opinion_of
 from onsight.db.monitoring_tables import FeedbackRow, ReviewItemRow
 from onsight.db.opinions import Opinion, decide_label
 from onsight.db.tables import PredictionRow
@@ -197,7 +197,7 @@ def waiting_reviewed_images(database: Database, limit: int = 10_000) -> list[Rev
     with database.transaction() as connection:
         items = connection.execute(waiting).all()
         asked = waiting.with_only_columns(_ROW.prediction_id).subquery()
-        said = select(FeedbackRow.__table__).join(asked, asked.c.prediction_id == FeedbackRow.prediction_id)
+        said = select(*OPINION_COLUMNS).join(asked, asked.c.prediction_id == FeedbackRow.prediction_id)
         for row in connection.execute(said):
             opinions[row.prediction_id].append(opinion_of(row))
     return [_reviewed_image(item, opinions[item.prediction_id]) for item in items if opinions[item.prediction_id]]

@@ -75,7 +75,7 @@ class ReviewDecidedResponse(_Schema):
     n_open: int = Field(description="that wait after this one")
 
 
-@router.get("", responses=problem_responses({503: "dependency_down"}))
+@router.get("", responses=problem_responses({422: "invalid_request", 503: "dependency_down"}))
 async def review(
     service: Service, limit: Annotated[int, Query(ge=1, le=100, description="of the items named")] = 20
 ) -> ReviewResponse:

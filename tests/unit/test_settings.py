@@ -37,3 +37,8 @@ def test_a_variable_goes_before_a_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_without_a_secrets_folder_nothing_is_read() -> None:
     assert Settings().service_api_key.get_secret_value() == ""
+
+
+def test_the_image_archive_is_dl_services_unless_another_folder_is_named(tmp_path: Path) -> None:
+    assert Settings(state_dir=tmp_path).image_archive_dir == tmp_path / "dl_service" / "images"
+    assert Settings(state_dir=tmp_path, archive_dir=tmp_path / "kept").image_archive_dir == tmp_path / "kept"

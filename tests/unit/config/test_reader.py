@@ -104,7 +104,7 @@ def test_read_config_when_much_is_wrong_then_says_all_at_once(config_file: Path)
 def test_read_config_when_a_section_is_missing_then_names_it(tmp_path: Path, raw: dict[str, object]) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({key: raw[key] for key in raw if key not in ("model", "flow_module")}))
-    flows = ", ".join(f"flows.{name}_flow" for name in ("deploy", "eval", "full", "monitor", "train"))
+    flows = ", ".join(f"flows.{name}_flow" for name in ("deploy", "eval", "full", "monitor", "review", "train"))
     assert problems_of(path) == [f"flow_module: must be one of {flows}"]
     path.write_text(yaml.safe_dump({key: raw[key] for key in raw if key != "model"}))
     assert problems_of(path) == ["model: is missing"]
@@ -133,3 +133,18 @@ def test_read_config_when_the_file_is_missing_or_binary_then_says_so(tmp_path: P
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("review.shares.drifted=0.9", "review.shares.uncertain: the shares add up to 1.5, not to 1"),
+        ("review.shares.drifted=2", "review.shares.drifted: Input should be less than or equal to 1"),
+        ("review.budget=0", "review.budget: Input should be greater than or equal to 1"),
+    ],
+)
+def test_read_config_when_the_review_section_is_wrong_then_says_so(repository: Path, change: str, problem: str) -> None:
+    found = problems_of(repository / "configs/review_flow_config.yaml", change)
+
+    assert len(found) == 1
+    assert found[0].startswith(problem)

@@ -301,3 +301,16 @@ def test_write_kept_when_the_folder_cannot_be_made_then_says_so(tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot be written"):
         write_kept(tmp_path / "file", [])
+
+
+def test_holds_what_waits_and_what_is_stored(make_archive: MakeArchive, folder: Path) -> None:
+    waiting = make_archive(running=False)
+    waiting.keep(digest(b"new"), b"new")
+    assert waiting.holds(digest(b"new"))
+    assert not waiting.holds(digest(b"other"))
+    assert not waiting.holds("../../etc/passwd")
+
+    stored = make_archive()
+    stored.keep(digest(b"kept"), b"kept")
+    wait_until(lambda: stored.counts().pending == 0)
+    assert make_archive(running=False).holds(digest(b"kept"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onsight.review.selection import (
@@ -139,6 +139,7 @@ def test_choose_takes_the_farthest_of_the_strongest() -> None:
     assert ids(found) == ["p0000", "p0011", "p0010"]
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**16), count=st.integers(0, 60), budget=st.integers(0, 30), min_distance=st.floats(0, 0.5))
 def test_choose_keeps_budget_and_distance_whatever_the_order(
     seed: int, count: int, budget: int, min_distance: float
