@@ -92,7 +92,7 @@ def test_retention_flow_when_dry_then_reports_and_when_applied_then_removes(
     assert done.code == 0, done.err
     assert "removed versions and bundles: 2, " in done.out
     assert "  cells-v2" in done.out
-    assert "removed runs: 2, 2000 B" in done.out
+    assert "removed runs: 2, 1.953 KiB" in done.out
     assert "# Removed" in _artifact(prefect_api_url)
     assert list_bundles(store) == [version.bundle_name for version in open_registry(settings).versions()] == LEFT
     assert not [key for key in store.list("models") + store.list("ref_data") if "-v2" in key or "-v3" in key]

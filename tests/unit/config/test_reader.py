@@ -104,7 +104,8 @@ def test_read_config_when_much_is_wrong_then_says_all_at_once(config_file: Path)
 def test_read_config_when_a_section_is_missing_then_names_it(tmp_path: Path, raw: dict[str, object]) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({key: raw[key] for key in raw if key not in ("model", "flow_module")}))
-    flows = ", ".join(f"flows.{name}_flow" for name in ("deploy", "eval", "full", "monitor", "review", "train"))
+    names = ("deploy", "eval", "full", "monitor", "retention", "retrain", "review", "train")
+    flows = ", ".join(f"flows.{name}_flow" for name in names)
     assert problems_of(path) == [f"flow_module: must be one of {flows}"]
     path.write_text(yaml.safe_dump({key: raw[key] for key in raw if key != "model"}))
     assert problems_of(path) == ["model: is missing"]
