@@ -46,6 +46,7 @@ class Running:
         request: The bytes of one request.
         read: Probabilities from the body of an answer.
         must_hold: Keys that an answer must have; without them the row is not what it says.
+        tolerance: Of the probabilities: other decoders and resize filters give other pixels.
         count_logged: Predictions on record, where they are to be.
         must_log: The share of the answers that must be.
         settle_s: To wait before and after a measurement, for work that goes on in the background.
@@ -56,6 +57,7 @@ class Running:
     request: bytes
     read: Callable[[bytes], list[float]]
     must_hold: tuple[str, ...] = ()
+    tolerance: float = 2e-3
     count_logged: Callable[[], int] | None = None
     must_log: float = 1.0
     settle_s: float = 0.0

@@ -11,7 +11,7 @@ import io
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,7 +116,7 @@ def _make(network: Network) -> None:
     import onnx.utils
 
     from onsight.config import ModelConfig
-    from onsight.training import build_classifier, build_encoder, export_serving_graph
+    from onsight.training import build_classifier, build_encoder, export_serving_graph, quantize_graph
 
     architecture, side, weights, classes = _ARCHITECTURES[network.name]
     size = {"w": side, "h": side}
@@ -131,6 +131,7 @@ def _make(network: Network) -> None:
     encoder.save(network.encoder_file)
     graph = network.folder / "model.onnx"
     export_serving_graph(keras_network, encoder, config, graph)
+    quantize_graph(graph, _photographs(side), graph.with_name("model.int8.onnx"))
     kernel = np.asarray(keras_network.get_layer(config.classification_layer).kernel, np.float32)
     _publish(network, config, graph, kernel)
     onnx.utils.extract_model(str(graph), str(network.classifier_graph), ["image"], ["probabilities"])
@@ -157,20 +158,22 @@ def _photographs(side: int) -> NDArray[np.uint8]:
 
 
 def _publish(network: Network, config: ModelConfig, graph: Path, kernel: NDArray[np.float32]) -> None:
-    from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier, publish_bundle
+    from onsight.bundle import BundleParts, Engine, GoldenImages, OnnxClassifier, VariantParts, publish_bundle
     from onsight.domain import BundleMetadata
     from onsight.settings import Settings
     from onsight.storage import open_store
 
     images = _photographs(network.side)
-    golden = GoldenImages(images, OnnxClassifier.load(graph, Engine(threads=1)).run(images).probabilities)
+    golden, int8_golden = (
+        GoldenImages(images, OnnxClassifier.load(path, Engine(threads=1)).run(images).probabilities)
+        for path in (graph, graph.with_name("model.int8.onnx"))
+    )
     # The service reads neither the detectors nor the reference data: stand-ins will do.
     stand_ins = network.folder / "stand_ins"
     for kind in ("uae", "bbsd"):
         (stand_ins / kind).mkdir(parents=True, exist_ok=True)
         (stand_ins / kind / "detector.json").write_text("{}")
     (stand_ins / "reference.parquet").write_bytes(b"stand-in")
-    knows_weights = "class_weights" in {field.name for field in fields(BundleParts)}
     parts = BundleParts(
         network=network.keras_file,
         graph=graph,
@@ -178,7 +181,8 @@ def _publish(network: Network, config: ModelConfig, graph: Path, kernel: NDArray
         uae_detector=stand_ins / "uae",
         bbsd_detector=stand_ins / "bbsd",
         reference=stand_ins / "reference.parquet",
-        **({"class_weights": kernel} if knows_weights else {}),  # type: ignore[arg-type,unused-ignore]
+        class_weights=kernel,
+        int8=VariantParts(graph.with_name("model.int8.onnx"), int8_golden),
     )
     metadata = BundleMetadata(
         model_name=network.name,

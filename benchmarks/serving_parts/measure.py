@@ -21,7 +21,6 @@ from benchmarks.serving_parts.processes import NotRunError, wait_until
 
 __all__ = ["Cell", "Effort", "Turn", "other_cores", "take_turn"]
 
-_TOLERANCE = 2e-3
 _LOGGED_TIMEOUT_S = 30.0
 
 
@@ -108,7 +107,7 @@ def other_cores(before: Any, after: Any, elapsed_s: float, ours_s: float) -> flo
 
 def _check_answer(running: Running, expected: list[list[float]]) -> None:
     found = probabilities(running)
-    if not any(np.allclose(found, one, atol=_TOLERANCE) for one in expected):
+    if not any(np.allclose(found, one, atol=running.tolerance) for one in expected):
         raise NotRunError(f"it answers {found}, the graph {expected}")
 
 

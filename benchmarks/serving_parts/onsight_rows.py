@@ -37,6 +37,8 @@ class OnsightRow:
         must_hold: Keys that an answer must have.
         must_log: The share of the answers that must be on record in the end.
         file_pattern: Of a file that the bundle must have.
+        variant: Of the graph.
+        tolerance: Of the answer's probabilities, against the graph as it was trained.
     """
 
     name: str
@@ -47,6 +49,8 @@ class OnsightRow:
     must_hold: tuple[str, ...] = ()
     must_log: float = 1.0
     file_pattern: str = "model.onnx"
+    variant: str = "fp32"
+    tolerance: float = 2e-3
 
     @contextmanager
     def serve(self, network: Network, place: Place) -> Iterator[Running]:
@@ -56,7 +60,7 @@ class OnsightRow:
         state = Path(tempfile.mkdtemp(prefix="onsight-bench-"))
         url = place.postgres.create_database() if self.is_postgres else f"sqlite:///{state}/predictions.db"
         port = free_port()
-        environment = _environment(network, place, state, port, url)
+        environment = {**_environment(network, place, state, port, url), "ONSIGHT_VARIANT": self.variant}
         command = [sys.executable, "-m", self.module]
         log = place.work / "onsight.log"
         path = f"/predict{self.query}"
@@ -71,6 +75,7 @@ class OnsightRow:
                     request=request,
                     read=lambda answer: list(json.loads(answer)["prediction"].values()),
                     must_hold=self.must_hold,
+                    tolerance=self.tolerance,
                     count_logged=lambda: count_predictions(url),
                     must_log=self.must_log,
                     settle_s=_SETTLE_S,
@@ -84,7 +89,7 @@ ONSIGHT_ROWS = (
     ONSIGHT,
     OnsightRow("onsight, raw body", is_raw=True),
     OnsightRow("onsight, explain=both", query="?explain=both", must_hold=("raw_hm_img", "overlaid_img")),
-    OnsightRow("onsight, int8", file_pattern="*int8*"),
+    OnsightRow("onsight, int8", file_pattern="*int8*", variant="int8", tolerance=0.1),
     OnsightRow("onsight, SQLite", is_postgres=False),
     OnsightRow("onsight, not logging", module="benchmarks.serving_parts.unlogged", must_log=0),
 )
