@@ -123,6 +123,8 @@ lock: .venv/.ready ## resolve requirements/*.in into hash-pinned requirements/*.
 	  ../$(UV_COMPILE) --override overrides.txt $$name.in -o $$name.txt; done
 	cd requirements && for name in bootstrap serve mlflow-server prefect-server; do ../$(UV_COMPILE) $$name.in -o $$name.txt; done
 	cd requirements && ../$(UV_COMPILE) --constraint train.txt --override overrides.txt jupyter.in -o jupyter.txt
+	cd requirements && for name in serve train; do \
+	  ../$(UV_COMPILE) --constraint $$name.txt --override overrides-$$name-gpu.txt $$name-gpu.in -o $$name-gpu.txt; done
 	cd requirements && for name in demo-data weights test-data; do ../$(UV_COMPILE) --no-deps $$name.in -o $$name.txt; done
 
 bench: .venv/.demo-data ## the benchmarks; tables go to benchmarks/results/

@@ -85,7 +85,7 @@ class Stack:
 
     def scale(self, replicas: int) -> None:
         """Starts or stops replicas of dl_service, and waits until they serve what the others serve."""
-        self.compose("up", "-d", "--no-recreate", "--scale", f"dl_service={replicas}")
+        self.compose("up", "-d", "--no-deps", "--no-recreate", "--scale", f"dl_service={replicas}", "dl_service")
         self.wait()
         wait_until(lambda: len(self.serving()) == replicas, 60)
 
@@ -130,6 +130,15 @@ def stack(repository: Path) -> Stack:
 def flow_run(stack: Stack) -> FlowRun:
     """The README's command in JupyterLab's container, with one epoch."""
     return run_flow(stack, "jupyter")
+
+
+@pytest.fixture(scope="session")
+def served_model(stack: Stack) -> None:
+    """A version is served: of a flow that ran before, or of one that runs now."""
+    with stack.client() as visitor:
+        is_served = visitor.get("/readyz").is_success
+    if not is_served:
+        run_flow(stack, "jupyter")
 
 
 def run_flow(stack: Stack, service: str) -> FlowRun:

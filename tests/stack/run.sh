@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds and starts a stack of its own, runs the tests that the arguments name, and removes it with all its volumes.
+# Builds and starts a stack of its own, runs the tests that the arguments name, and removes it with all its volumes; or,
+# with --build-only, does no more than to build.
 # STACK_GAPS names the services that this machine cannot have as they are published; for the tests, too.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,7 +11,22 @@ set +a
 read -ra compose <<<"${COMPOSE:-docker-compose}"
 [ -z "${STACK_GAPS:-}" ] || export COMPOSE_FILE=docker-compose.yml:tests/stack/gaps.yml
 
+docker version >/dev/null 2>&1 || {
+    echo "error: no Docker engine answers" >&2
+    echo "  -> install Docker and start it; what is said of the stack is tested in a running one" >&2
+    exit 1
+}
 step() { printf '\n--- %s (at %s s)\n' "$*" "$SECONDS"; }
+sh services/init.sh
+step "build"
+# The largest image beside the others; the second call finds everything made.
+"${compose[@]}" build --quiet jupyter &
+training=$!
+"${compose[@]}" build --quiet alertmanager dl_service mlflow nginx postgres prefect
+wait "$training"
+"${compose[@]}" build --quiet
+[ "$1" != --build-only ] || exit 0
+
 finish() {
     status=$?
     trap - EXIT
@@ -25,24 +41,16 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-docker version >/dev/null 2>&1 || {
-    echo "error: no Docker engine answers" >&2
-    echo "  -> install Docker and start it; what is said of the stack is tested in a running one" >&2
-    exit 1
-}
 # Left behind by a run that was killed.
 "${compose[@]}" down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 || true
 
-step "secrets, and a copy of the data set that belongs to the containers' user"
-sh services/init.sh
+step "a copy of the data set that belongs to the containers' user"
 rm -rf .onsight/test-stack/datasets
 mkdir -p .onsight/test-stack/datasets
 cp -a datasets/elpv .onsight/test-stack/datasets/
 [ "$(id -u)" != 0 ] ||
     chown -R "$(sed -n 's/^ONSIGHT_UID=//p' .env):$(sed -n 's/^ONSIGHT_GID=//p' .env)" .onsight/test-stack/datasets
 
-step "build"
-"${compose[@]}" build --quiet
 step "up"
 "${compose[@]}" up -d
 sh services/wait.sh

@@ -21,7 +21,7 @@ _METRIC = re.compile(r"\b(?:onsight|node|nginx|pg|prefect)_[a-z0-9_]+\b|\bup\b")
 
 
 @pytest.fixture(scope="module")
-def traffic(stack: Stack, photograph: bytes, flow_run: object) -> None:
+def traffic(stack: Stack, photograph: bytes, served_model: object) -> None:
     """Predictions for longer than a rate looks back, some explained, some refused."""
     with stack.client("deploy_api_key") as door:
         until_s = time.monotonic() + 75

@@ -11,7 +11,7 @@ import pytest
 from tests.servers.stack import Stack
 
 
-@pytest.mark.usefixtures("flow_run")
+@pytest.mark.usefixtures("served_model")
 def test_everything_is_there_after_down_and_up(stack: Stack, door: httpx.Client, photograph: bytes) -> None:
     before = _predict(door, photograph)
     stack.compose("down")
@@ -21,7 +21,7 @@ def test_everything_is_there_after_down_and_up(stack: Stack, door: httpx.Client,
     _assert_is_there(stack, door, photograph, before)
 
 
-@pytest.mark.usefixtures("flow_run")
+@pytest.mark.usefixtures("served_model")
 def test_a_backup_brings_everything_into_an_empty_stack(
     stack: Stack, door: httpx.Client, photograph: bytes, tmp_path: Path
 ) -> None:

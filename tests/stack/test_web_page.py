@@ -12,7 +12,7 @@ from tests.servers.stack import Stack
 SCREENSHOT = ".onsight/test-stack/web-page.png"
 
 
-@pytest.mark.usefixtures("flow_run")
+@pytest.mark.usefixtures("served_model")
 def test_a_visitor_uploads_an_image_and_sees_the_answer(
     stack: Stack, chromium: Chromium, photograph: bytes, tmp_path: Path, repository: Path
 ) -> None:
@@ -34,7 +34,7 @@ def test_a_visitor_uploads_an_image_and_sees_the_answer(
     page.screenshot(repository / SCREENSHOT)
 
 
-@pytest.mark.usefixtures("flow_run")
+@pytest.mark.usefixtures("served_model")
 def test_the_page_may_predict_and_nothing_else(stack: Stack, photograph: bytes) -> None:
     with stack.client() as visitor:
         page = visitor.get("/", follow_redirects=True)
