@@ -1,6 +1,8 @@
 """How much memory and time the drift monitor's window takes: a million predictions in a real Postgres.
 
-Usage: python benchmarks/monitor_window.py [--rows 1000000]
+    python benchmarks/monitor_window.py --rows 1000000
+
+Prints a line for each window and writes benchmarks/results/monitor_window.json.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ INSERT INTO predictions (prediction_id, request_id, model_name, model_version, c
     confidence, uae_feats, bbsd_feats, image_sha256, image_bytes, image_width, image_height, image_format, client,
     timings_ms, image_brightness, image_contrast, image_sharpness)
 SELECT gen_random_uuid(), 'r', 'cells', 1, now() - n * interval '100 milliseconds', p, 'a', 0.9,
-    (SELECT array_agg(random() + n * 0) FROM generate_series(1, {UAE_DIMS})), p, repeat('0', 64), 1000, 300, 300,
+    ARRAY[{", ".join(["random()"] * UAE_DIMS)}], p, repeat('0', 64), 1000, 300, 300,
     'PNG', 'c', '{{"decode": 1.5}}', random(), random(), random()
 FROM generate_series(CAST(:start AS integer), CAST(:stop AS integer)) AS n,
     LATERAL (SELECT ARRAY[0.9, 0.1]::float8[] AS p) AS one
