@@ -22,7 +22,7 @@ from onsight.db import WindowQuery, open_database, read_window, upgrade
 from tests.servers.postgres import PostgresServer
 
 RESULTS = Path(__file__).parent / "results" / "monitor_window.json"
-UAE_DIMS, CLASSES, KEPT_ROWS = 32, 2, 5000
+UAE_DIMS, KEPT_ROWS = 32, 20_000
 BATCH = 50_000
 
 # Random features of the demo model's sizes, made by the server itself.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import pdist
 
 from onsight.drift.sample import DriftSample
 
@@ -16,9 +18,17 @@ Array = NDArray[np.float64]
 # Two different images of the reference are closer than a near-duplicate with this probability, so hardly any row is
 # thinned that should not be.
 _CLOSE_SHARE = 0.001
-_PAIRS = 200_000
+_SAMPLED_ROWS = 300
 # A client may send the images of several cameras in turns: this many of its bursts stay open at a time.
 _OPEN_BURSTS = 8
+
+
+@dataclass
+class _Burst:
+    """One of a client's bursts that may go on."""
+
+    began_s: float
+    last_row: int
 
 
 def near_duplicate_distance(reference: Array, seed: int) -> float:
@@ -26,12 +36,10 @@ def near_duplicate_distance(reference: Array, seed: int) -> float:
 
     Args:
         reference: [R, D], features scaled to unit variance.
-        seed: Of the pairs that are looked at.
+        seed: Of the rows that are looked at.
     """
-    random = np.random.default_rng(seed)
-    first, second = random.integers(0, len(reference), (2, _PAIRS))
-    pairs = first != second
-    distances = np.linalg.norm(reference[first[pairs]] - reference[second[pairs]], axis=1)
+    some = reference[np.random.default_rng(seed).permutation(len(reference))[:_SAMPLED_ROWS]]
+    distances = pdist(some)
     return float(np.quantile(distances, _CLOSE_SHARE)) if len(distances) else 0.0
 
 
@@ -45,7 +53,7 @@ def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int
         window: Rows in any order, with clients and times; without them nothing is thinned.
         reference: [R, D] UAE features that set the scale.
         burst_s: How long a burst lasts at most, seconds.
-        seed: Of the pairs that set the distance.
+        seed: Of the rows that set the distance.
 
     Returns:
         Ascending indices of the rows that are kept.
@@ -55,19 +63,21 @@ def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int
     spread = reference.std(axis=0)
     scale = np.where(spread > 0, spread, 1.0)
     limit = near_duplicate_distance(reference / scale, seed)
+    features = window.uae_feats / scale
     kept: list[int] = []
-    open_bursts: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for row in np.argsort(window.created_at_s, kind="stable"):
+    open_bursts: dict[str, list[_Burst]] = defaultdict(list)
+    for row in np.argsort(window.created_at_s, kind="stable").tolist():
         bursts, now_s = open_bursts[window.clients[row]], float(window.created_at_s[row])
-        bursts[:] = [burst for burst in bursts if now_s - burst[0] <= burst_s][-_OPEN_BURSTS:]
-        joined = next((burst for burst in bursts if _near(window.uae_feats, burst[1], row, scale, limit)), None)
+        bursts[:] = [burst for burst in bursts if now_s - burst.began_s <= burst_s][-_OPEN_BURSTS:]
+        joined = next((burst for burst in bursts if _distance(features[burst.last_row], features[row]) <= limit), None)
         if joined is None:
-            kept.append(int(row))
+            kept.append(row)
+            bursts.append(_Burst(now_s, row))
         else:
-            bursts.remove(joined)
-        bursts.append((joined[0] if joined else now_s, int(row)))
+            joined.last_row = row
     return np.sort(np.array(kept, dtype=np.intp))
 
 
-def _near(features: Array, first: int, second: int, scale: Array, limit: float) -> bool:
-    return bool(np.linalg.norm((features[first] - features[second]) / scale) <= limit)
+def _distance(first: Array, second: Array) -> float:
+    difference = first - second
+    return float(np.sqrt(difference @ difference))

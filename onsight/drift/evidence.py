@@ -81,9 +81,12 @@ def gather(group: Observations, labels: Labels, seed: int) -> Evidence:
     per_feature = scores.reshape(len(labels), len(group), -1) @ RANK_WEIGHTS
     statistics = [per_feature.max(axis=1)]
     if group.kind == "features":
-        white = whitened(pooled)
         statistics += [
-            (_sums(labels, white.astype(np.float32)) ** 2).sum(axis=1),
+            # Many features that shift a little are not seen in the largest alone.
+            per_feature.sum(axis=1),
+            # Hotelling's test: a shift in a direction in which the features hardly vary.
+            (_sums(labels, whitened(pooled).astype(np.float32)) ** 2).sum(axis=1),
+            # Maximum mean discrepancy: any other change of the joint distribution.
             (_sums(labels, fourier_scores(standardised(pooled), seed)) ** 2).sum(axis=1),
         ]
     return Evidence(tuple(statistics), per_feature)

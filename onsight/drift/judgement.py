@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 DRIFT_TESTS: tuple[DriftTest, ...] = ("uae", "bbsd", "class_mix", "confidence", "properties")
 _DETECTOR = "permutation"
+# Bursts are searched for in this many times as many rows as are tested, so that time is bounded.
+_SEARCHED = 10
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,8 @@ def judge_sample(reference: DriftSample, window: DriftSample, policy: DriftPolic
         _check(reference, window)
     random = np.random.default_rng(policy.seed)
     reference = reference.take(_capped(np.arange(len(reference), dtype=np.intp), policy.max_rows, random))
-    kept = thin_bursts(window, reference.uae_feats, policy.burst_s, policy.seed)
-    kept = _capped(kept, policy.max_rows, random)
-    scores = row_distances(reference.uae_feats, window.uae_feats) if len(window) else np.empty(0)
+    kept = _thinned(window, reference, policy, random)
+    scores = row_distances(reference.uae_feats, window.uae_feats) if len(window) and len(reference) else np.empty(0)
     sizes = len(reference), len(kept)
     if min(sizes) < policy.min_rows:
         tests = tuple(_verdict(name, policy, sizes) for name in DRIFT_TESTS)
@@ -90,6 +91,16 @@ def judge_sample(reference: DriftSample, window: DriftSample, policy: DriftPolic
     tests = tuple(_verdict(name, policy, sizes, outcomes.get(name), tested=name in outcomes) for name in DRIFT_TESTS)
     first = min(outcomes.values(), key=lambda outcome: (outcome.p_value, -outcome.surprise))
     return Judgement(tests, _verdict("combined", policy, sizes, first), kept, _effects(groups, outcomes), scores)
+
+
+def _thinned(
+    window: DriftSample, reference: DriftSample, policy: DriftPolicy, random: np.random.Generator
+) -> NDArray[np.intp]:
+    """One row of each burst, and at most ``max_rows``; of a huge window a part is searched for bursts."""
+    rows = _capped(np.arange(len(window), dtype=np.intp), _SEARCHED * policy.max_rows, random)
+    if len(window) and len(reference):
+        rows = rows[thin_bursts(window.take(rows), reference.uae_feats, policy.burst_s, policy.seed)]
+    return _capped(rows, policy.max_rows, random)
 
 
 def _verdict(

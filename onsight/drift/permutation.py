@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaincc
 
-__all__ = ["adjusted_p_values", "draw_labels", "surprise"]
+__all__ = ["adjusted_p_values", "draw_labels", "observed_labels", "surprise"]
 
 Array = NDArray[np.float64]
+Labels = NDArray[np.float32]
 
 _SMALLEST_P = 1e-300
 # Equal statistics of a discrete feature may differ in their last digits: they count as equal.
@@ -21,19 +22,22 @@ _RELATIVE_TOLERANCE = 1e-4
 _SKEWNESS_RANGE = (1e-3, 20.0)
 
 
-def draw_labels(n_reference: int, n_window: int, permutations: int, seed: int) -> NDArray[np.float32]:
+def draw_labels(n_reference: int, n_window: int, permutations: int, random: np.random.Generator) -> Labels:
     """Labellings of the pooled rows, reference first.
 
     Returns:
-        float32 [1 + permutations, n_reference + n_window], 1 for a row of the window; row 0 is the observed labelling.
+        float32 [permutations, n_reference + n_window], 1 for a row of the window.
     """
-    random = np.random.default_rng(seed)
     rows = n_reference + n_window
-    labels = np.zeros((1 + permutations, rows), dtype=np.float32)
-    labels[0, n_reference:] = 1.0
-    for labelling in labels[1:]:
+    labels = np.zeros((permutations, rows), dtype=np.float32)
+    for labelling in labels:
         labelling[random.choice(rows, n_window, replace=False, shuffle=False)] = 1.0
     return labels
+
+
+def observed_labels(n_reference: int, n_window: int) -> Labels:
+    """The labelling that was observed, float32 [1, n_reference + n_window]."""
+    return np.concatenate([np.zeros(n_reference, np.float32), np.ones(n_window, np.float32)])[None]
 
 
 def surprise(statistics: Array) -> Array:
@@ -50,8 +54,8 @@ def surprise(statistics: Array) -> Array:
         float64 [1 + B], at least 0.
     """
     spread = statistics.std()
-    # No labelling differs from another: nothing to be surprised at.
-    if not spread > 1e-9 * np.abs(statistics).max(initial=0.0):
+    # No labelling differs from another by more than rounding: nothing to be surprised at.
+    if not spread > _RELATIVE_TOLERANCE * np.abs(statistics).max(initial=0.0):
         return np.zeros(len(statistics))
     values = (statistics - statistics.mean()) / spread
     others = len(values) - 1

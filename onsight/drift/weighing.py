@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onsight.domain import DriftTest
 from onsight.drift.evidence import Evidence, Observations, gather
-from onsight.drift.permutation import adjusted_p_values, draw_labels, surprise
+from onsight.drift.permutation import adjusted_p_values, draw_labels, observed_labels, surprise
 
 __all__ = ["Outcome", "weigh"]
 
@@ -19,7 +19,7 @@ Groups = Mapping[DriftTest, tuple[Observations, ...]]
 
 # A few relabellings settle most quiet windows: only a p-value at most this many times the promised rate is worked out
 # with all of them. An alarm still needs the full set, so the promise holds.
-_REFINED_BELOW = 10
+_REFINED = 10
 _FIRST_PERMUTATIONS = 99
 
 
@@ -47,11 +47,14 @@ def weigh(groups: Groups, sizes: tuple[int, int], false_alarm_rate: float, seed:
         false_alarm_rate: Of all tests together; p-values can be a tenth of it.
         seed: Of the relabellings.
     """
-    labels = draw_labels(*sizes, round(10 / false_alarm_rate) - 1, seed)
-    few = labels[: 1 + _FIRST_PERMUTATIONS]
-    outcomes = _outcomes(groups, few, seed)
-    doubtful = min(outcome.p_value for outcome in outcomes.values()) <= _REFINED_BELOW * false_alarm_rate
-    return _outcomes(groups, labels, seed) if doubtful and len(few) < len(labels) else outcomes
+    random = np.random.default_rng(seed)
+    permutations = round(10 / false_alarm_rate) - 1
+    first = min(_FIRST_PERMUTATIONS, permutations)
+    labels = np.concatenate([observed_labels(*sizes), draw_labels(*sizes, first, random)])
+    outcomes = _outcomes(groups, labels, seed)
+    if first == permutations or min(outcome.p_value for outcome in outcomes.values()) > _REFINED * false_alarm_rate:
+        return outcomes
+    return _outcomes(groups, np.concatenate([labels, draw_labels(*sizes, permutations - first, random)]), seed)
 
 
 def _outcomes(groups: Groups, labels: NDArray[np.float32], seed: int) -> dict[DriftTest, Outcome]:
