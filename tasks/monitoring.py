@@ -98,7 +98,6 @@ def judge_window(monitored: Monitored, config: MonitorConfig, settings: Settings
     policy = DriftPolicy(
         false_alarm_rate=config.false_alarm_rate,
         min_rows=config.min_rows,
-        max_rows=config.window.kept_rows,
         burst_s=config.window.burst_s,
         classifier_type=monitored.metadata.classifier_type,
     )

@@ -16,7 +16,7 @@ class WindowConfig(Section):
 
     hours: float = Field(168.0, gt=0, le=24 * 366, description="older predictions do not belong to the window")
     max_rows: int = Field(1000, ge=20, le=10_000_000, description="newest predictions of those hours")
-    kept_rows: int = Field(5000, ge=20, le=100_000, description="of a larger window, so many are read, drawn by hash")
+    kept_rows: int = Field(20_000, ge=20, le=100_000, description="of a larger window, so many are read, drawn by hash")
     burst_s: float = Field(60.0, ge=0, le=86_400, description="near-duplicates of one client within this count once")
 
 

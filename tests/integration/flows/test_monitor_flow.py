@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,6 +36,7 @@ from tasks.release import make_reference
 from tests.integration.flows.conftest import run_command
 from tests.servers.bundle import CLASSES, SIZE, UAE_DIMS, write_small_graph
 from tests.servers.dl_service import ServiceProcess, wait_until
+from tests.servers.webhook import WebhookServer
 
 pytestmark = pytest.mark.timeout(900)
 N_REFERENCE = 60
@@ -104,44 +102,11 @@ def database(settings: Settings) -> Iterator[Database]:
     opened.close()
 
 
-class Webhook:
-    """A real HTTP server that remembers what is posted to it."""
-
-    def __init__(self) -> None:
-        self.posts: list[dict[str, Any]] = []
-        self.statuses: list[int] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?token=secret"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        webhook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                content = self.rfile.read(int(self.headers["content-length"]))
-                status = webhook.statuses.pop(0) if webhook.statuses else 200
-                if status == 200:
-                    webhook.posts.append(json.loads(content))
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        return Handler
-
-
 @pytest.fixture
-def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    server = Webhook()
-    monkeypatch.setenv("ONSIGHT_ALERT_WEBHOOK_URL", server.url)
-    yield server
-    server.close()
+def webhook(webhook_server: WebhookServer, monkeypatch: pytest.MonkeyPatch) -> WebhookServer:
+    """Where the settings send alerts."""
+    monkeypatch.setenv("ONSIGHT_ALERT_WEBHOOK_URL", webhook_server.url)
+    return webhook_server
 
 
 class Traffic:
@@ -228,7 +193,7 @@ def place(
 
 
 def test_monitor_when_the_camera_goes_bad_then_confirms_and_tells_once(
-    place: Place, webhook: Webhook, photographs: tuple[list[Path], list[Path]]
+    place: Place, webhook: WebhookServer, photographs: tuple[list[Path], list[Path]]
 ) -> None:
     images = photographs[1]
     place.traffic.send(images)
@@ -280,7 +245,7 @@ def check_evidence(place: Place, combined: Any) -> None:
 
 
 def test_monitor_when_there_are_few_rows_or_none_then_gives_no_verdict(
-    place: Place, webhook: Webhook, photographs: tuple[list[Path], list[Path]]
+    place: Place, webhook: WebhookServer, photographs: tuple[list[Path], list[Path]]
 ) -> None:
     assert place.monitor().title == "plankton-v1: not enough data"
 
@@ -295,7 +260,7 @@ def test_monitor_when_there_are_few_rows_or_none_then_gives_no_verdict(
 
 
 def test_monitor_when_storage_and_mlflow_and_webhook_fail_then_the_results_stay_and_the_next_run_tells(
-    place: Place, webhook: Webhook, photographs: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
+    place: Place, webhook: WebhookServer, photographs: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.traffic.send(photographs[1], bad_camera)
     reports = Path(place.settings.central_storage_url) / "drift"
