@@ -15,12 +15,12 @@ __all__ = ["near_duplicate_distance", "thin_bursts"]
 
 Array = NDArray[np.float64]
 
-# Two different images of the reference are closer than a near-duplicate with this probability, so hardly any row is
-# thinned that should not be.
-_CLOSE_SHARE = 0.001
+# Two different images of the reference are as close as near-duplicates with this probability. More would thin rows that
+# are no frames, and so change the window's mix; less would leave frames in, and each counts as an image of its own.
+_CLOSE_SHARE = 0.005
 _SAMPLED_ROWS = 300
 # A client may send the images of several cameras in turns: this many of its bursts stay open at a time.
-_OPEN_BURSTS = 8
+_OPEN_BURSTS = 4
 
 
 @dataclass
@@ -28,7 +28,12 @@ class _Burst:
     """One of a client's bursts that may go on."""
 
     began_s: float
-    last_row: int
+    first: Array
+    last: Array
+
+    def is_near(self, features: Array, limit: float) -> bool:
+        """Whether the row is like the first or the last one."""
+        return any(float(np.linalg.norm(features - row)) <= limit for row in (self.first, self.last))
 
 
 def near_duplicate_distance(reference: Array, seed: int) -> float:
@@ -46,8 +51,8 @@ def near_duplicate_distance(reference: Array, seed: int) -> float:
 def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int) -> NDArray[np.intp]:
     """One row of each burst: the first.
 
-    A row belongs to a burst of its client if it is near the burst's last row in the features' space and came within
-    ``burst_s`` of its first row. The limit in time lets a camera that shows the same picture for hours be noticed.
+    A row belongs to a burst of its client if it is near the burst's first or last row in the features' space and came
+    within ``burst_s`` of the first. The limit in time lets a camera that shows the same picture for hours be noticed.
 
     Args:
         window: Rows in any order, with clients and times; without them nothing is thinned.
@@ -69,15 +74,10 @@ def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int
     for row in np.argsort(window.created_at_s, kind="stable").tolist():
         bursts, now_s = open_bursts[window.clients[row]], float(window.created_at_s[row])
         bursts[:] = [burst for burst in bursts if now_s - burst.began_s <= burst_s][-_OPEN_BURSTS:]
-        joined = next((burst for burst in bursts if _distance(features[burst.last_row], features[row]) <= limit), None)
+        joined = next((burst for burst in bursts if burst.is_near(features[row], limit)), None)
         if joined is None:
             kept.append(row)
-            bursts.append(_Burst(now_s, row))
+            bursts.append(_Burst(now_s, features[row], features[row]))
         else:
-            joined.last_row = row
+            joined.last = features[row]
     return np.sort(np.array(kept, dtype=np.intp))
-
-
-def _distance(first: Array, second: Array) -> float:
-    difference = first - second
-    return float(np.sqrt(difference @ difference))

@@ -11,7 +11,8 @@ from onsight.drift.bursts import near_duplicate_distance, thin_bursts
 
 RANDOM = np.random.default_rng(1)
 REFERENCE = RANDOM.normal(size=(300, 32))
-SCENES = RANDOM.normal(size=(40, 32))
+# Further apart than the reference, so that no two scenes are near-duplicates by chance.
+SCENES = 3 * RANDOM.normal(size=(40, 32))
 
 
 def window(features: NDArray[np.float64], clients: tuple[str, ...], seconds: NDArray[np.float64]) -> DriftSample:
@@ -66,7 +67,7 @@ def test_thin_bursts_when_a_camera_is_stuck_then_it_stays_visible() -> None:
 def test_thin_bursts_when_all_pictures_differ_then_hardly_any_goes() -> None:
     features = np.random.default_rng(3).normal(size=(2_000, 32))
     sample = window(features, ("camera",) * 2_000, np.arange(2_000) * 0.1)
-    assert len(thin_bursts(sample, REFERENCE, 60, 1)) > 1_950
+    assert len(thin_bursts(sample, REFERENCE, 60, 1)) > 1_900
 
 
 def test_thin_bursts_when_clients_are_unknown_then_keeps_all() -> None:
