@@ -1,28 +1,21 @@
 #!/bin/sh
-# Waits until every container of the stack is healthy, or has ended well; says which one is not, and ends with 1 then.
-# Compose's own --wait is too new for the older of the two versions that the stack runs with.
+# Waits until every container of the stack is healthy, or has ended well; shows the log of the one that is not, and ends
+# with 1 then. Compose's own --wait is too new for the older of the two versions that the stack runs with.
 set -eu
 compose=${COMPOSE:-docker-compose}
 deadline=$(($(date +%s) + ${WAIT_TIMEOUT_S:-600}))
+state='{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}unchecked{{end}} {{.State.ExitCode}}'
 while :; do
-    waiting=""
-    for id in $($compose ps --all --quiet 2>/dev/null || $compose ps --quiet); do
-        state=$(docker inspect --format \
-            '{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}unchecked{{end}} {{.State.ExitCode}}' \
-            "$id")
-        case "$state" in
-            *" running healthy "* | *" running unchecked "* | *" exited unchecked 0") ;;
-            *) waiting="$waiting  ${state#/}
-" ;;
-        esac
-    done
+    # shellcheck disable=SC2046 # identifiers hold no blanks
+    waiting=$(docker inspect --format "$state" $($compose ps --all --quiet) |
+        grep -v -e ' running healthy ' -e ' running unchecked ' -e ' exited unchecked 0$' || true)
     [ -n "$waiting" ] || break
     if [ "$(date +%s)" -ge "$deadline" ]; then
-        printf '%s' "$waiting" | while read -r name _; do
-            printf '\n--- the end of the log of %s\n' "$name" >&2
-            docker logs --tail 30 "$name" >&2 || true
+        echo "$waiting" | while read -r name _; do
+            printf '\n--- the end of the log of %s\n' "${name#/}" >&2
+            docker logs --tail 30 "${name#/}" >&2 || true
         done
-        printf '\nerror: not healthy (name, state, health, exit code):\n%s  -> docker logs NAME says why\n' "$waiting" >&2
+        printf '\nerror: not healthy (name, state, health, exit code):\n%s\n  -> docker logs NAME says why\n' "$waiting" >&2
         exit 1
     fi
     sleep 2

@@ -13,10 +13,12 @@ import pytest
 from tests.servers.dl_service import wait_until
 from tests.servers.stack import Stack, run_flow
 
+PAUSE_S = 0.05
+
 
 @contextmanager
 def load(stack: Stack, photograph: bytes, clients: int = 3) -> Iterator[Counter[str]]:
-    """Predictions without a pause for the length of the block, counted by status."""
+    """Predictions for the length of the block, counted by status."""
     answers: Counter[str] = Counter()
     stop = threading.Event()
 
@@ -27,6 +29,7 @@ def load(stack: Stack, photograph: bytes, clients: int = 3) -> Iterator[Counter[
                     answers[str(door.post("/predict", content=photograph).status_code)] += 1
                 except httpx.TransportError as error:
                     answers[type(error).__name__] += 1
+                stop.wait(PAUSE_S)  # containers that start need the cores, too
 
     senders = [threading.Thread(target=send) for _ in range(clients)]
     for sender in senders:
