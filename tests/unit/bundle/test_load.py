@@ -20,6 +20,7 @@ from onsight.bundle import (
     OnnxClassifier,
     load_bundle,
     load_detector_directory,
+    load_reference_file,
     publish_bundle,
     validate_bundle_name,
 )
@@ -259,6 +260,17 @@ def test_load_detector_directory_is_verified_too(
     (folder / "detector.json").write_text("{}")
     with pytest.raises(BundleError, match=r"models/plankton-v1_uae/detector.json was changed"):
         load_detector_directory(store, _NAME, "uae", tmp_path / "cache")
+
+
+@pytest.mark.usefixtures("published")
+def test_load_reference_file_is_verified_too(store: ArtifactStore, central: Path, tmp_path: Path) -> None:
+    stored = central / "ref_data" / f"{_NAME}_ref_data.parquet"
+    assert load_reference_file(store, _NAME, tmp_path / "cache").read_bytes() == stored.read_bytes()
+
+    stored.chmod(0o644)
+    stored.write_bytes(b"other data")
+    with pytest.raises(BundleError, match=r"ref_data/plankton-v1_ref_data.parquet was changed"):
+        load_reference_file(store, _NAME, tmp_path / "cache")
 
 
 def test_a_bundle_whose_graph_is_another_kind_of_file_is_refused(
