@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from onsight.db import Opinion
-from services.dl_service.errors import MalformedBodyError
 from services.dl_service.feedback import FeedbackCreate, FeedbackDesk, KnownFeedback, parse_feedback
+from services.dl_service.json_bodies import describe_json_body, receive_json
 from services.dl_service.requests import client_of
 from services.dl_service.schemas import problem_responses
 from services.dl_service.state import Service, ServiceState
-from services.dl_service.uploads import expected_bytes, receive_body
 
 __all__ = ["FeedbackResponse", "OpinionResponse", "router"]
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
-_MAX_BODY_BYTES = 64 * 1024
-_JSON = "application/json"
 _LOOKUP_PROBLEMS = {404: "unknown_prediction", 422: "invalid_prediction_id", 503: "dependency_down"}
 _PROBLEMS = problem_responses(
     {
@@ -35,9 +32,7 @@ _PROBLEMS = problem_responses(
         503: "dependency_down, storage_failed, overloaded",
     }
 )
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {_JSON: {"schema": FeedbackCreate.model_json_schema()}}}
-}
+_BODY = describe_json_body(FeedbackCreate)
 _ID = "019a8f2e-6c1b-7a40-8d2f-3b9e6f1c2d47"
 PredictionId = Annotated[str, Path(description="as /predict gave it", examples=[_ID])]
 
@@ -100,12 +95,7 @@ async def give_feedback(request: Request, service: Service, prediction_id: Predi
 
     The label that counts is what most people say, each by the newest opinion. The same opinion sent twice is kept once.
     """
-    # Pages of other web sites can send forms and text here unasked, JSON only after they were allowed to.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-        raise MalformedBodyError("the body is not said to be JSON", f"send it with Content-Type: {_JSON}")
-    with service.admission.enter(expected_bytes(request.scope, _MAX_BODY_BYTES)):
-        body = await receive_body(request.scope, request.receive, _MAX_BODY_BYTES, service.settings.receive_timeout_s)
-    given = parse_feedback(body)
+    given = parse_feedback(await receive_json(request, service))
     known = await asyncio.to_thread(_desk(service).take, prediction_id, given, client_of(request.scope))
     return _describe(known)
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.dl_service.errors import MalformedBodyError
+from services.dl_service.json_bodies import describe_json_body, receive_json
 from services.dl_service.requests import client_of
 from services.dl_service.review import ReviewDecide, ReviewDesk, ShownItem, parse_decision
 from services.dl_service.schemas import problem_responses
 from services.dl_service.state import Service, ServiceState
-from services.dl_service.uploads import expected_bytes, receive_body
 
 __all__ = ["ReviewDecidedResponse", "ReviewItemResponse", "ReviewResponse", "router"]
 
 router = APIRouter(prefix="/review", tags=["review"])
 
-_MAX_BODY_BYTES = 64 * 1024
-_JSON = "application/json"
 _PROBLEMS = problem_responses(
     {
         400: "malformed_body",
@@ -33,9 +30,7 @@ _PROBLEMS = problem_responses(
         503: "dependency_down, storage_failed, overloaded",
     }
 )
-_BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {_JSON: {"schema": ReviewDecide.model_json_schema()}}}
-}
+_BODY = describe_json_body(ReviewDecide)
 _ID = "019a8f2e-6c1b-7a40-8d2f-3b9e6f1c2d47"
 PredictionId = Annotated[str, Path(description="as GET /review gave it", examples=[_ID])]
 
@@ -87,12 +82,7 @@ async def review(
 @router.post("/{prediction_id}", responses=_PROBLEMS, openapi_extra=_BODY)
 async def decide(request: Request, service: Service, prediction_id: PredictionId) -> ReviewDecidedResponse:
     """Label an item, or skip it. It is closed with that; whoever comes second gets 409 `review_closed`."""
-    # Pages of other web sites can send forms and text here unasked, JSON only after they were allowed to.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
-        raise MalformedBodyError("the body is not said to be JSON", f"send it with Content-Type: {_JSON}")
-    with service.admission.enter(expected_bytes(request.scope, _MAX_BODY_BYTES)):
-        body = await receive_body(request.scope, request.receive, _MAX_BODY_BYTES, service.settings.receive_timeout_s)
-    given = parse_decision(body)
+    given = parse_decision(await receive_json(request, service))
     n_open = await asyncio.to_thread(_desk(service).decide, prediction_id, given, client_of(request.scope))
     return ReviewDecidedResponse(prediction_id=prediction_id.lower(), n_open=n_open)
 
