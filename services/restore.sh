@@ -17,10 +17,12 @@ for database in dl_service mlflow prefect; do
     $compose exec -T postgres pg_restore --username=postgres --dbname=postgres --clean --if-exists --create \
         --exit-on-error <"$folder/$database.dump"
 done
-put() { $compose run --rm --no-deps -T "$2" tar -C "$3" -x --no-overwrite-dir -f - <"$folder/$1.tar"; }
+# shellcheck disable=SC2016 # for the shell in the container
+unpack='mkdir -p "$1" && tar -C "$1" -xf -'
+put() { $compose run --rm --no-deps -T "$2" sh -c "$unpack" unpack "$3" <"$folder/$1.tar"; }
 put central_storage dl_service /central_storage
 put mlflow_artifacts mlflow /var/lib/mlflow
-put images dl_service /var/lib/onsight
+put images dl_service /var/lib/onsight/dl_service/images
 $compose up -d
 sh services/wait.sh
 echo "restored from $folder"

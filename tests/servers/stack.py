@@ -74,14 +74,25 @@ class Stack:
 
     def rows(self, query: str, database: str = "dl_service") -> str:
         """What Postgres answers to the reader of dashboards, one row a line."""
+        [postgres] = self._identifiers("postgres")
         psql = ("psql", "-h", "127.0.0.1", "-U", "reader", "-d", database, "-v", "ON_ERROR_STOP=1", "-tAc", query)
-        return self.compose("exec", "-T", "-e", "PGPASSFILE=/run/secrets/reader_database", "postgres", *psql).strip()
+        command = ["docker", "exec", "-e", "PGPASSFILE=/run/secrets/reader_database", postgres, *psql]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stderr}\n{query}"
+        return done.stdout.strip()
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
-        """What Docker knows of the containers."""
-        identifiers = self.compose("ps", "-q", *services).split()
+        """What Docker knows of the containers, of all services unless some are named."""
+        identifiers = [found for service in services or ("",) for found in self._identifiers(service)]
         shown = subprocess.run(["docker", "inspect", *identifiers], capture_output=True, text=True, check=True)
         return list(json.loads(shown.stdout))
+
+    def _identifiers(self, service: str) -> list[str]:
+        # Docker itself answers sooner than the older Compose does.
+        labels = {"project": self.settings["COMPOSE_PROJECT_NAME"], "service": service}
+        filters = [f"--filter=label=com.docker.compose.{name}={value}" for name, value in labels.items() if value]
+        shown = subprocess.run(["docker", "ps", "-aq", *filters], capture_output=True, text=True, check=True)
+        return shown.stdout.split()
 
     def scale(self, replicas: int) -> None:
         """Starts or stops replicas of dl_service, and waits until they serve what the others serve."""
