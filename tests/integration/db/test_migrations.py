@@ -14,13 +14,14 @@ from sqlalchemy import Connection, MetaData, func, inspect, select
 
 from onsight.db import (
     Database,
+    WindowQuery,
     WorkerReport,
     create_api_key,
     find_prediction,
     live_workers,
     newest_desired,
-    newest_predictions,
     open_database,
+    read_window,
     record_desired,
     report_worker,
     upgrade,
@@ -142,7 +143,7 @@ def test_upgrade_when_an_earlier_schema_holds_rows_then_keeps_them_and_works_on(
 
 def assert_works_on(database: Database) -> None:
     """Today's code reads the old rows and adds new ones."""
-    window = newest_predictions(database, "cells", 1, 10)
+    window = read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))
     assert window.bbsd_feats.tolist() == [[0.25, 0.75]]
     found = find_prediction(database, _ID)
     assert found is not None
