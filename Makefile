@@ -24,7 +24,7 @@ export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .PHONY: help setup dataset demo plan stop init build up start down backup restore bundle-images load-images sbom \
-	test test-faults test-stack test-stack-faults check format lock docs bench bench-peers clean
+	test test-slow test-faults test-stack test-stack-faults check format lock docs bench bench-peers clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -91,8 +91,12 @@ load-images: ## load onsight-images.tar.gz; then: make start
 sbom: build ## write a list of what is in each of our own images to sbom/ (CycloneDX)
 	$(PYTHON) services/sbom.py sbom $$($(STACK_IMAGES) | grep ^onsight/)
 
-test: .venv/.demo-data ## all tests that need no Docker, with branch coverage of onsight/
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults --ignore=tests/stack tests
+# The files with the longest tests come first, as they are collected: at the end both processes have something to do.
+test: .venv/.demo-data ## all tests that need no Docker and no patience, with branch coverage of onsight/
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults --ignore=tests/stack tests
+
+test-slow: .venv/.demo-data ## drift, labels and the policy, from traffic to a version that is trained anew: minutes
+	$(BIN)/python -m pytest -m slow tests/integration/flows
 
 test-faults: .venv/.ready ## kill, starve and mislead dl_service under load; FAULTS_REPORT=file.json keeps the counts
 	$(BIN)/python -m pytest -s --ignore=tests/faults/stack tests/faults

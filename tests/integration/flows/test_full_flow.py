@@ -118,6 +118,7 @@ def test_train_then_evaluate_then_deploy_by_hand(settings: Settings, write_confi
     assert metadata.reference_rows == 50
 
 
+@pytest.mark.slow
 def test_int8_variant_when_enabled_then_is_published_and_served_where_it_is_asked_for(
     settings: Settings, write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,6 +192,7 @@ def place(
     return Place(settings, path, traffic, database, prefect_api_url)
 
 
+@pytest.mark.slow
 def test_monitor_when_the_camera_goes_bad_then_confirms_and_tells_once(
     place: Place, webhook: WebhookServer, photographs: tuple[list[Path], list[Path]]
 ) -> None:
@@ -259,6 +260,7 @@ def test_monitor_when_there_are_few_rows_or_none_then_gives_no_verdict(
     assert webhook.posts == []
 
 
+@pytest.mark.slow
 def test_monitor_when_storage_and_mlflow_and_webhook_fail_then_the_results_stay_and_the_next_run_tells(
     place: Place, webhook: WebhookServer, photographs: tuple[list[Path], list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

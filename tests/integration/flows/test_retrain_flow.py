@@ -87,6 +87,7 @@ def decisions(database: Database) -> list[Any]:
         return list(connection.execute(select(*RetrainingRow.__table__.c).order_by(RetrainingRow.seq)).all())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_retrain_flow_when_labels_and_alerts_come_in_then_trains_and_the_gate_decides(
     settings: Settings,
