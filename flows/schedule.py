@@ -11,7 +11,7 @@ from prefect.flows import Flow
 from rich.console import Console
 
 from flows.prefect_server import refuse_absent_server
-from onsight.config import FlowConfig, RetentionFlowConfig, RetrainFlowConfig
+from onsight.config import FlowConfig, RetentionFlowConfig, RetrainFlowConfig, ReviewFlowConfig
 from onsight.errors import ConfigError
 from onsight.settings import Settings
 from tasks.deploy import ensure_pool
@@ -19,7 +19,7 @@ from tasks.deploy import ensure_pool
 __all__ = ["schedule_flow"]
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
-_NAMES: dict[str, str] = {"flows.retrain_flow": "retrain_flow", "flows.retention_flow": "retention_flow"}
+_SCHEDULED = RetrainFlowConfig | RetentionFlowConfig | ReviewFlowConfig
 
 
 def schedule_flow(config: FlowConfig, settings: Settings) -> None:
@@ -29,17 +29,18 @@ def schedule_flow(config: FlowConfig, settings: Settings) -> None:
         ConfigError: The config has no schedule, or no Prefect server is named.
         DependencyError: The server does not answer.
     """
-    if not isinstance(config, (RetrainFlowConfig, RetentionFlowConfig)):
+    if not isinstance(config, _SCHEDULED):
         raise ConfigError(
             f"{config.flow_module} has no schedule",
-            hint="retrain and retention have one; the deploy flow schedules the drift monitor",
+            hint="retrain, review and retention have one; the deploy flow schedules the drift monitor",
         )
     if not settings.prefect_api_url:
         raise ConfigError("a temporary Prefect server keeps no schedule", hint="set PREFECT_API_URL")
     refuse_absent_server(settings)
     schedule = config.schedule
     ensure_pool(schedule.pool_name)
-    entrypoint = f"{config.flow_module.replace('.', '/')}.py:{_NAMES[config.flow_module]}"
+    module = config.flow_module
+    entrypoint = f"{module.replace('.', '/')}.py:{module.removeprefix('flows.')}"
     # Prefect types its methods as coroutines as well; called outside an event loop they are not.
     flow = cast("Flow[..., object]", Flow.from_source(source=str(_REPOSITORY), entrypoint=entrypoint))
     deployment = cast(

@@ -120,6 +120,7 @@ class ReviewFlowConfig(Section):
 
     flow_module: Literal["flows.review_flow"]
     review: ReviewConfig = ReviewConfig()
+    schedule: ScheduleConfig = ScheduleConfig(every_h=24.0)
 
 
 FlowConfig = Annotated[

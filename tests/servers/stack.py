@@ -156,11 +156,16 @@ def served_model(stack: Stack) -> None:
 
 def run_flow(stack: Stack, service: str) -> FlowRun:
     """A full flow with one epoch in the container of ``service``."""
-    changes = [word for change in QUICK for word in ("--set", change)]
     started_s = time.monotonic()
-    command = ("python", "run_flow.py", "--config", "configs/full_flow_config.yaml", *changes)
-    output = stack.compose("exec", "-T", service, *command)
+    output = run_config(stack, service, "full", *QUICK)
     return FlowRun(output, time.monotonic() - started_s)
+
+
+def run_config(stack: Stack, service: str, flow: str, *changes: str, options: tuple[str, ...] = ()) -> str:
+    """Runs ``run_flow.py`` with a config of the repository, some keys of it changed; what it prints."""
+    words = [word for change in changes for word in ("--set", change)]
+    command = ("python", "run_flow.py", "--config", f"configs/{flow}_flow_config.yaml", *words, *options)
+    return stack.compose("exec", "-T", service, *command)
 
 
 @pytest.fixture(scope="session")

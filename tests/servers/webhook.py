@@ -12,13 +12,17 @@ import pytest
 
 
 class WebhookServer:
-    """Answers 200 and keeps what was posted, unless ``statuses`` holds others to answer first."""
+    """Answers 200 and keeps what was posted, unless ``statuses`` holds others to answer first.
 
-    def __init__(self) -> None:
+    Args:
+        address: Where it listens: a host and a port, 0 for any that is free.
+    """
+
+    def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.posts: list[dict[str, Any]] = []
         self.statuses: list[int] = []
         self.asked = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(address, self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook?token=secret"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -10,7 +10,7 @@ set -a
 . tests/stack/test.env
 set +a
 read -ra compose <<<"${COMPOSE:-docker-compose}"
-export COMPOSE_FILE=docker-compose.yml
+export COMPOSE_FILE=docker-compose.yml:tests/stack/webhook.yml
 [ -z "${STACK_GAPS:-}" ] || COMPOSE_FILE+=:tests/stack/gaps.yml
 if [ -n "${STACK_WITHOUT_TRAINING:-}" ]; then
     COMPOSE_FILE+=:tests/stack/without_training.yml
@@ -56,7 +56,7 @@ trap 'exit 130' INT TERM
 step "a copy of the data set that belongs to the containers' user"
 rm -rf .onsight/test-stack/datasets
 mkdir -p .onsight/test-stack/datasets
-cp -a datasets/elpv .onsight/test-stack/datasets/
+cp -a datasets/elpv datasets/.dvc_remotes .onsight/test-stack/datasets/
 [ "$(id -u)" != 0 ] ||
     chown -R "$(sed -n 's/^ONSIGHT_UID=//p' .env):$(sed -n 's/^ONSIGHT_GID=//p' .env)" .onsight/test-stack/datasets
 

@@ -93,6 +93,7 @@ def write_config(tmp_path: Path, plankton_dataset: Path, free_port: int) -> Writ
         "deploy": ["model", "deploy"],
         "retrain": list(sections),
         "retention": [],
+        "review": [],
     }
 
     def write(flow: str, **changes: object) -> Path:

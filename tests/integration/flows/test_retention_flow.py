@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from onsight.bundle import list_bundles
-from onsight.config import MlflowConfig
+from onsight.config import MlflowConfig, read_config
 from onsight.db import ApiCallRecord, Database, insert_api_calls, open_database, record_desired, upgrade, uuid7
 from onsight.image_archive import read_kept
 from onsight.registry import open_registry
@@ -114,17 +114,19 @@ def test_retention_flow_when_the_database_is_down_then_removes_nothing(
     assert len(list_bundles(open_store(settings))) == 4
 
 
+@pytest.mark.parametrize(("flow", "name"), [("retention", "retention"), ("review", "review-queue")])
 def test_schedule_when_the_flow_has_one_then_prefect_runs_it(
-    settings: Settings, write_config: WriteConfig, prefect_api_url: str
+    settings: Settings, write_config: WriteConfig, prefect_api_url: str, flow: str, name: str
 ) -> None:
-    done = run_command(write_config("retention", **{"schedule.every_h": 6}), "--schedule")
+    config = write_config(flow, **{"schedule.every_h": 6})
+    done = run_command(config, "--schedule")
     assert done.code == 0, done.err
-    assert "retention/scheduled runs every 6 h in pool onsight-monitor" in done.out
+    assert f"{name}/scheduled runs every 6 h in pool onsight-monitor" in done.out
     with temporary_settings({PREFECT_API_URL: prefect_api_url}), get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name("retention/scheduled")
+        deployment = client.read_deployment_by_name(f"{name}/scheduled")
     assert deployment.work_pool_name == "onsight-monitor"
-    assert deployment.entrypoint == "flows/retention_flow.py:retention_flow"
-    assert deployment.parameters["config"]["apply"] is False
+    assert deployment.entrypoint == f"flows/{flow}_flow.py:{flow}_flow"
+    assert deployment.parameters["config"] == read_config(config).model_dump(mode="json")
     (schedule,) = deployment.schedules
     assert schedule.schedule.interval.total_seconds() == 6 * 3600  # type: ignore[union-attr]
 
