@@ -105,6 +105,7 @@ def test_full_flow_when_the_gate_refuses_then_production_stays(settings: Setting
     assert not (settings.state_dir / "dl_service.pid").exists()
 
 
+@pytest.mark.slow
 def test_train_then_evaluate_then_deploy_by_hand(settings: Settings, write_config: WriteConfig) -> None:
     assert "plankton-v1 is registered as challenger" in run_command(write_config("train")).out
     assert "plankton-v1 on plankton v1.0.0" in run_command(write_config("eval")).out
