@@ -37,9 +37,17 @@ def test_thin_bursts_when_rows_come_newest_first_then_keeps_the_earliest() -> No
 
 
 def test_thin_bursts_when_cameras_of_a_client_take_turns_then_still_finds_them() -> None:
-    turns = np.arange(20).reshape(4, 5).T.ravel()
-    sample = window(frames(SCENES[:4], 5)[turns], ("gate",) * 20, np.arange(20.0))
-    np.testing.assert_array_equal(thin_bursts(sample, REFERENCE, 60, 1), np.arange(4))
+    turns = np.arange(40).reshape(8, 5).T.ravel()
+    sample = window(frames(SCENES[:8], 5)[turns], ("gate",) * 40, np.arange(40.0))
+    np.testing.assert_array_equal(thin_bursts(sample, REFERENCE, 60, 1), np.arange(8))
+
+
+def test_thin_bursts_when_other_pictures_come_between_then_the_bursts_that_go_on_stay_open() -> None:
+    # Two cameras' frames, and after each pair three pictures that are like nothing else.
+    cameras = frames(SCENES[:2], 5).reshape(2, 5, 32)
+    rows = [row for turn in range(5) for row in (*cameras[:, turn], *SCENES[10 + 3 * turn : 13 + 3 * turn])]
+    sample = window(np.array(rows), ("gate",) * 25, np.arange(25.0))
+    assert len(thin_bursts(sample, REFERENCE, 60, 1)) == 2 + 15
 
 
 @pytest.mark.parametrize(
@@ -67,7 +75,7 @@ def test_thin_bursts_when_a_camera_is_stuck_then_it_stays_visible() -> None:
 def test_thin_bursts_when_all_pictures_differ_then_hardly_any_goes() -> None:
     features = np.random.default_rng(3).normal(size=(2_000, 32))
     sample = window(features, ("camera",) * 2_000, np.arange(2_000) * 0.1)
-    assert len(thin_bursts(sample, REFERENCE, 60, 1)) > 1_900
+    assert len(thin_bursts(sample, REFERENCE, 60, 1)) > 1_800
 
 
 def test_thin_bursts_when_clients_are_unknown_then_keeps_all() -> None:
