@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 _CLOSE_SHARE = 0.005
 _SAMPLED_ROWS = 300
 # A client may send the images of several cameras in turns: this many of its bursts stay open at a time. Each is a
-# chance more that two different images are taken for frames: with 8, one row in 27 of the demo's is thinned for nothing.
+# chance more that two different images are taken for frames: with 8, one row in 27 of the demo is thinned for nothing.
 _OPEN_BURSTS = 8
 
 
