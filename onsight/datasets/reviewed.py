@@ -28,7 +28,7 @@ from onsight.db import Database, ReviewedImage, exclude_reviewed, mark_reviewed,
 from onsight.errors import DatasetError
 from onsight.image_archive import ImageArchive
 
-__all__ = ["add_reviewed"]
+__all__ = ["add_reviewed", "reviewed_names"]
 
 _VERSION = re.compile(r"(v?)(\d+)\.(\d+)\.(\d+)")
 _PROVENANCE = "reviewed"
@@ -86,6 +86,15 @@ def add_reviewed(
         addition.write(intake, archive)
         mark_reviewed(database, [(image.prediction_id, addition.tag) for image in intake.placed.values()])
     return addition.tag
+
+
+def reviewed_names(root: Path) -> frozenset[str]:
+    """File names of the images that came into a data set from the review queue, as it lies in a folder now.
+
+    Raises:
+        DatasetError: ``metadata.yml`` cannot be read.
+    """
+    return frozenset(read_metadata(root).get(_PROVENANCE) or {})
 
 
 class _Addition:
