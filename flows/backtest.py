@@ -33,6 +33,7 @@ def print_backtest(config: FlowConfig, settings: Settings) -> None:
     console, now = Console(), datetime.now(UTC)
     history = _history(config.model.model_name, settings)
     every = timedelta(hours=config.schedule.every_h)
+    deployments = sum(not one.other_model for one in history.served)
     firings = 0
     for firing in backtest(config.retraining, history, every, now):
         firings += 1
@@ -41,7 +42,7 @@ def print_backtest(config: FlowConfig, settings: Settings) -> None:
             console.print(f"    {reason}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"{config.model.model_name}: {firings} trainings by policy, with {len(history.alerts)} alerts, "
-        f"{len(history.labels)} labels and {len(history.served)} deployments on record, asked every "
+        f"{len(history.labels)} labels and {deployments} deployments on record, asked every "
         f"{config.schedule.every_h:g} h; {len(history.retrainings)} in fact",
         highlight=False,
         soft_wrap=True,

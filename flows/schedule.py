@@ -8,10 +8,11 @@ from typing import cast
 
 from prefect.deployments.runner import RunnerDeployment
 from prefect.flows import Flow
+from prefect.schedules import Interval
 from rich.console import Console
 
 from flows.prefect_server import refuse_absent_server
-from onsight.config import FlowConfig, RetentionFlowConfig, RetrainFlowConfig, ReviewFlowConfig
+from onsight.config import SCHEDULE_ANCHOR, FlowConfig, RetentionFlowConfig, RetrainFlowConfig, ReviewFlowConfig
 from onsight.errors import ConfigError
 from onsight.settings import Settings
 from tasks.deploy import ensure_pool
@@ -48,7 +49,7 @@ def schedule_flow(config: FlowConfig, settings: Settings) -> None:
         flow.to_deployment(
             name=schedule.deployment_name,
             work_pool_name=schedule.pool_name,
-            interval=timedelta(hours=schedule.every_h),
+            schedule=Interval(timedelta(hours=schedule.every_h), anchor_date=SCHEDULE_ANCHOR, timezone="UTC"),
             parameters={"config": config.model_dump(mode="json")},
             # A run that takes longer than the interval is not joined by a second one.
             concurrency_limit=1,

@@ -10,6 +10,7 @@ import numpy as np
 
 from onsight.bundle import BundleParts, OnnxClassifier, publish_bundle
 from onsight.config import DriftDetection, ModelConfig
+from onsight.datasets import reviewed_names
 from onsight.domain import BundleMetadata, DatasetVersion, ModelVersion, Split
 from onsight.drift import DetectorSpec, ReferenceData, fit_detector, sample_reference, save_detector, write_reference
 from onsight.registry import ModelRegistry, PromotionEvidence, record_promotion
@@ -53,9 +54,12 @@ class Release:
 def fit_drift_detectors(
     graph: Path, dataset: DatasetVersion, config: DriftDetection, seed: int, folder: Path
 ) -> DriftFiles:
-    """Fit detectors on the features that the serving graph itself gives for held-out images."""
+    """Fit detectors on the features that the serving graph itself gives for held-out images.
+
+    Images of the review queue are left out: they were chosen for being doubtful or far from the others.
+    """
     splits = [dataset.splits[name] for name in config.reference_splits]
-    sample = sample_reference(splits, config.reference_data_n_sample, seed)
+    sample = sample_reference(splits, config.reference_data_n_sample, seed, reviewed_names(dataset.root))
     reference = make_reference(dataset, sample, predict_files(OnnxClassifier.load(graph), sample.paths))
     folder.mkdir(parents=True, exist_ok=True)
     write_reference(reference, folder / "reference.parquet")

@@ -36,10 +36,14 @@ def prepare_new_version(database: Database, claim: Claim, config: DatasetConfig,
     """
     archive = ImageArchive(settings.image_archive_dir, ArchivePolicy())
     added = add_reviewed(database, archive, config.ds_root, config.ds_name, model_name=claim.model_name)
+    if added is not None:
+        # Its labels wait no longer: were it forgotten now, no later training would know of it.
+        note_dataset_tag(database, claim.seq, added)
     tag = added or claim.pending_tag or config.dvc_tag
     served = read_metadata(open_store(settings), claim.bundle_name)
     repository = DatasetRepository(config.ds_root / config.ds_name)
     if served.dataset_name == config.ds_name and repository.holds(tag, served.dataset_tag):
         return None
-    note_dataset_tag(database, claim.seq, tag)
+    if added is None:
+        note_dataset_tag(database, claim.seq, tag)
     return tag

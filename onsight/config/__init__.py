@@ -21,10 +21,11 @@ from onsight.config.reader import read_config
 from onsight.config.retention import RowRetention, VersionRetention
 from onsight.config.retrain import WEEKDAYS, RetrainingConfig, Weekday
 from onsight.config.review import ReviewConfig, ReviewShares
-from onsight.config.schedule import ScheduleConfig
+from onsight.config.schedule import SCHEDULE_ANCHOR, ScheduleConfig
 from onsight.config.train import Augmenter, Hparams, MlflowConfig, TrainConfig
 
 __all__ = [
+    "SCHEDULE_ANCHOR",
     "WEEKDAYS",
     "AgreementConfig",
     "AlertConfig",

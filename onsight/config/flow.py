@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from onsight.config.base import Section
 from onsight.config.dataset import DatasetConfig, ValidationConfig
@@ -90,6 +91,18 @@ class RetrainFlowConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     deploy: DeployConfig = DeployConfig()
+
+    @field_validator("schedule")
+    @classmethod
+    def _ever_allowed(cls, schedule: ScheduleConfig, info: ValidationInfo) -> ScheduleConfig:
+        policy = info.data.get("retraining")
+        if isinstance(policy, RetrainingConfig) and not policy.is_ever_allowed(timedelta(hours=schedule.every_h)):
+            begin, end = policy.allowed_hours
+            raise ValueError(
+                f"every_h: {schedule.every_h:g} h, counted from 1970-01-01 00:00 UTC, are never in "
+                f"retraining.allowed_hours [{begin}, {end}] on retraining.allowed_weekdays"
+            )
+        return schedule
 
     def full(self, dvc_tag: str) -> FullFlowConfig:
         """The full flow's config, on another version of the data set."""

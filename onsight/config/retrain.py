@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from math import gcd
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from onsight.config.base import Section
+from onsight.config.schedule import SCHEDULE_ANCHOR
 
 __all__ = ["WEEKDAYS", "RetrainingConfig", "Weekday"]
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HOURS = 24
+_TICK, _HOUR, _WEEK = timedelta(microseconds=1), timedelta(hours=1), timedelta(weeks=1)
 
 
 class RetrainingConfig(Section):
@@ -46,3 +50,21 @@ class RetrainingConfig(Section):
         if not (0 <= begin < _HOURS and 0 < end <= _HOURS and begin != end):
             raise ValueError("is [from, to] with from 0 to 23, to 1 to 24, and not the same")
         return hours
+
+    def allows(self, now: datetime) -> bool:
+        """Whether a training may begin at a moment, by its hour and weekday."""
+        begin, end = self.allowed_hours
+        utc = now.astimezone(UTC)
+        is_in, day = begin <= utc.hour < end, utc.weekday()
+        if begin > end:
+            is_in = utc.hour >= begin or utc.hour < end
+            # The small hours belong to the night that began on the day before.
+            day = (day - (utc.hour < end)) % len(WEEKDAYS)
+        return is_in and WEEKDAYS[day] in self.allowed_weekdays
+
+    def is_ever_allowed(self, every: timedelta) -> bool:
+        """Whether a flow that runs at regular moments is ever run at one that ``allows`` a training."""
+        # Counted within the week, the multiples of the interval are in the end all the multiples of this step.
+        step = gcd(every // _TICK, _WEEK // _TICK) * _TICK
+        # No allowed time is shorter than an hour.
+        return step <= _HOUR or any(self.allows(SCHEDULE_ANCHOR + n * step) for n in range(_WEEK // step))

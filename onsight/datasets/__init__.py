@@ -4,7 +4,7 @@ from onsight.datasets.annotations import read_annotations
 from onsight.datasets.checkout import checkout_dataset
 from onsight.datasets.demo import DEMO_NAME, build_demo
 from onsight.datasets.importer import ImportRequest, import_dataset
-from onsight.datasets.reviewed import add_reviewed
+from onsight.datasets.reviewed import add_reviewed, reviewed_names
 
 __all__ = [
     "DEMO_NAME",
@@ -14,4 +14,5 @@ __all__ = [
     "checkout_dataset",
     "import_dataset",
     "read_annotations",
+    "reviewed_names",
 ]

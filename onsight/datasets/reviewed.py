@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from onsight.datasets.annotations import parse_annotations, read_annotations
 from onsight.datasets.intake import Intake, sort_out
@@ -20,17 +16,19 @@ from onsight.datasets.layout import (
     METADATA_FILE,
     SPLITS,
     Annotation,
+    annotations_text,
+    metadata_text,
+    read_metadata,
     relative_path,
-    write_annotations,
-    write_metadata,
 )
 from onsight.datasets.repository import DatasetRepository
-from onsight.datasets.versions import brought_back_on_failure, disk_errors, locked, prepare_version
+from onsight.datasets.unfinished import Begun, recover, recoverable
+from onsight.datasets.versions import disk_errors, locked, prepare_version
 from onsight.db import Database, ReviewedImage, exclude_reviewed, mark_reviewed, waiting_reviewed_images
 from onsight.errors import DatasetError
 from onsight.image_archive import ImageArchive
 
-__all__ = ["add_reviewed"]
+__all__ = ["add_reviewed", "reviewed_names"]
 
 _VERSION = re.compile(r"(v?)(\d+)\.(\d+)\.(\d+)")
 _PROVENANCE = "reviewed"
@@ -49,9 +47,10 @@ def add_reviewed(
 ) -> str | None:
     """Add the labelled images of the review queue that no version holds yet as a new version, on branch ``main``.
 
-    A failure brings the version before back, and so does the next call after a process that was killed. What is left
-    out is logged with its reason; ``metadata.yml`` says of each image which prediction it was, by which version of the
-    model, and who labelled it when.
+    A failure brings the version before back, and so does the next call after a process that was killed, unless
+    somebody has worked on what that one left: this is refused, and nothing is touched. What is left out is logged with
+    its reason; ``metadata.yml`` says of each image which prediction it was, by which version of the model, and who
+    labelled it when.
 
     Args:
         database: With its tables made.
@@ -65,7 +64,7 @@ def add_reviewed(
         The tag of the version that holds the images, or None if there is nothing new.
 
     Raises:
-        DatasetError: No such data set, uncommitted changes, the tag is taken, or labels of several models wait.
+        DatasetError: No such data set, somebody's work in it, the tag is taken, or labels of several models wait.
         DependencyError: The database does not answer.
     """
     waiting = waiting_reviewed_images(database)
@@ -89,17 +88,25 @@ def add_reviewed(
     return addition.tag
 
 
+def reviewed_names(root: Path) -> frozenset[str]:
+    """File names of the images that came into a data set from the review queue, as it lies in a folder now.
+
+    Raises:
+        DatasetError: ``metadata.yml`` cannot be read.
+    """
+    return frozenset(read_metadata(root).get(_PROVENANCE) or {})
+
+
 class _Addition:
     """One new version of one data set; made under the data set's lock."""
 
     def __init__(self, repository: DatasetRepository, tag: str | None) -> None:
         self._repository = repository
         self._root = repository.root
-        self._journal = self._root.parent / f".{self._root.name}.adding"
-        self._recover()
+        recover(repository)
         self.tag = tag or _next_tag(repository.git.tags(), self._root.name)
         self._before = prepare_version(repository, self.tag)
-        self._metadata = _read_metadata(self._root)
+        self._metadata = read_metadata(self._root)
 
     def versions_of(self, images: Sequence[ReviewedImage]) -> dict[str, str]:
         """The tags of versions that hold some of the images already, by prediction; a killed process left them so."""
@@ -126,21 +133,25 @@ class _Addition:
         """
         classes, rows = parse_annotations(self._root / ANNOTATIONS_FILE)
         paths = {image.image_sha256: relative_path(row, classes) for row, image in intake.placed.items()}
-        self._journal.write_text(json.dumps({"before": self._before, "tag": self.tag, "files": list(paths.values())}))
-        with brought_back_on_failure(self._repository, self._before):
+        texts = {
+            ANNOTATIONS_FILE: annotations_text(classes, [*rows, *intake.placed]),
+            METADATA_FILE: metadata_text(self._new_metadata([*rows, *intake.placed], intake.placed)),
+        }
+        message = f"{self._root.name} {self.tag}: {len(paths)} reviewed images"
+        with recoverable(self._repository, Begun(self._before, self.tag, message, list(paths.values()), texts)):
             for sha256, path in paths.items():
                 _write_image(self._root / path, archive.find(sha256), sha256)
-            write_annotations(self._root, classes, [*rows, *intake.placed])
-            self._write_metadata([*rows, *intake.placed], intake.placed)
-            message = f"{self._root.name} {self.tag}: {len(paths)} reviewed images"
+            for name, text in texts.items():
+                (self._root / name).write_text(text, encoding="utf-8", newline="")
             self._repository.add_version(self.tag, message)
-        self._journal.unlink()
 
     def _provenance(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = self._metadata.get(_PROVENANCE) or {}
         return found
 
-    def _write_metadata(self, rows: Sequence[Annotation], placed: Mapping[Annotation, ReviewedImage]) -> None:
+    def _new_metadata(
+        self, rows: Sequence[Annotation], placed: Mapping[Annotation, ReviewedImage]
+    ) -> dict[str, object]:
         changed = {
             "version": self.tag,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,26 +159,7 @@ class _Addition:
             "split_sizes": {split: sum(row.split == split for row in rows) for split in SPLITS},
         }
         origins = {row.image_name: _origin(image, self.tag) for row, image in placed.items()}
-        write_metadata(self._root, {**self._metadata, **changed, _PROVENANCE: {**self._provenance(), **origins}})
-
-    def _recover(self) -> None:
-        """Undo what a killed process began; a version that got its tag is whole."""
-        if not self._journal.exists():
-            return
-        with suppress(ValueError, KeyError):  # a journal cut short was written before anything else
-            begun = json.loads(self._journal.read_text())
-            if begun["tag"] not in self._repository.git.tags():
-                _log.warning("%s: version %s was begun and not finished: undone", self._root.name, begun["tag"])
-                self._undo(begun["before"], begun["files"])
-        self._journal.unlink()
-
-    def _undo(self, before: str, files: Iterable[str]) -> None:
-        git = self._repository.git
-        for path in files:
-            (self._root / path).unlink(missing_ok=True)
-        # Somebody may have gone elsewhere meanwhile; their work is theirs.
-        if git.branch() == "main" and before in (git.commit_of("HEAD"), git.commit_of("HEAD^")):
-            git.run("reset", "--hard", "--quiet", before)
+        return {**self._metadata, **changed, _PROVENANCE: {**self._provenance(), **origins}}
 
 
 def _refuse_several_models(images: Sequence[ReviewedImage]) -> None:
@@ -186,19 +178,6 @@ def _next_tag(tags: Sequence[str], name: str) -> str:
         )
     newest = max(found, key=lambda match: tuple(int(number) for number in match.groups()[1:]))
     return f"{newest[1]}{newest[2]}.{int(newest[3]) + 1}.0"
-
-
-def _read_metadata(root: Path) -> dict[str, Any]:
-    path = root / METADATA_FILE
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}", "restore it from git", path=str(path)) from error
-    if not isinstance(found, dict):
-        raise DatasetError(f"{path} holds no mapping", "restore it from git", path=str(path))
-    return found
 
 
 def _origin(image: ReviewedImage, tag: str) -> dict[str, object]:

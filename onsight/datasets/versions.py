@@ -10,7 +10,7 @@ from pathlib import Path
 from onsight.datasets.repository import DatasetRepository
 from onsight.errors import DatasetError
 
-__all__ = ["brought_back_on_failure", "disk_errors", "locked", "prepare_version"]
+__all__ = ["bring_back", "brought_back_on_failure", "disk_errors", "locked", "prepare_version"]
 
 
 @contextmanager
@@ -83,7 +83,12 @@ def brought_back_on_failure(repository: DatasetRepository, before: str) -> Itera
     try:
         yield
     except BaseException:
-        repository.git.run("reset", "--hard", "--quiet", before)
-        repository.discard_changes()
-        repository.restore_data()
+        bring_back(repository, before)
         raise
+
+
+def bring_back(repository: DatasetRepository, before: str) -> None:
+    """Bring the working copy and its branch back to a commit; what neither holds is gone."""
+    repository.git.run("reset", "--hard", "--quiet", before)
+    repository.discard_changes()
+    repository.restore_data()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
@@ -129,8 +129,14 @@ def answered_images(
 
 def replace_accuracy(
     database: Database, model_name: str, model_version: int, since: datetime, records: Sequence[AccuracyRecord]
-) -> None:
+) -> list[AccuracyRecord]:
     """Writes a version's accuracy of all periods that begin at ``since`` or later, in place of what was there.
+
+    What is stored of a period with more predictions stays: some have been aged out since, and not evenly, because
+    labelled ones are kept for longer.
+
+    Returns:
+        What is stored now, in the order of ``read_accuracy``, days before weeks.
 
     Raises:
         DependencyError: The database does not answer; nothing was changed.
@@ -141,9 +147,15 @@ def replace_accuracy(
             # Two runs at once would each insert what the other has not deleted.
             connection.execute(text("LOCK TABLE accuracy IN SHARE ROW EXCLUSIVE MODE"))
         former = (row.model_name == model_name) & (row.model_version == model_version) & (row.starts_at >= since)
-        connection.execute(delete(row).where(former))
-        if records:
-            connection.execute(insert(row), [asdict(record) for record in records])
+        removed = connection.execute(delete(row).where(former).returning(*_columns()))
+        stored = [AccuracyRecord(*found) for found in removed]
+        counted, counted_before = _n_by_period(records), _n_by_period(stored)
+        kept = {period for period, n in counted_before.items() if n > counted.get(period, 0)}
+        standing = [record for record in stored if _period_of(record) in kept]
+        standing += [record for record in records if _period_of(record) not in kept]
+        if standing:
+            connection.execute(insert(row), [asdict(record) for record in standing])
+    return sorted(standing, key=lambda one: (one.period, one.starts_at, one.group_by, one.class_name, one.source))
 
 
 def read_accuracy(database: Database, period: AccuracyPeriod, since: datetime) -> list[AccuracyRecord]:
@@ -153,14 +165,27 @@ def read_accuracy(database: Database, period: AccuracyPeriod, since: datetime) -
         DependencyError: The database does not answer.
     """
     row = AccuracyRow
-    columns = [row.__table__.c[name] for name in AccuracyRecord.__dataclass_fields__]
     query = (
-        select(*columns)
+        select(*_columns())
         .where(row.period == period, row.starts_at >= since)
         .order_by(row.model_name, row.model_version, row.starts_at, row.group_by, row.class_name, row.source)
     )
     with database.transaction() as connection:
         return [AccuracyRecord(*found) for found in connection.execute(query)]
+
+
+def _columns() -> list[ColumnElement[Any]]:
+    """In the order of ``AccuracyRecord``'s fields."""
+    return [AccuracyRow.__table__.c[name] for name in AccuracyRecord.__dataclass_fields__]
+
+
+def _period_of(record: AccuracyRecord) -> tuple[AccuracyPeriod, datetime]:
+    return record.period, record.starts_at
+
+
+def _n_by_period(records: Iterable[AccuracyRecord]) -> dict[tuple[AccuracyPeriod, datetime], int]:
+    """How many predictions each period counts, labelled or not."""
+    return {_period_of(record): record.n_predictions for record in records if record.group_by == "all"}
 
 
 def _answers(model_name: str, model_version: int, since: datetime, *, with_probabilities: bool) -> Select[Any]:

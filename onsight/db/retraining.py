@@ -10,6 +10,7 @@ from sqlalchemy import Connection, insert, select, text, update
 
 from onsight.db.engine import Database
 from onsight.db.monitoring_tables import DriftAlertRow, RetrainingRow, ReviewItemRow
+from onsight.db.review import LABELLED_STATUSES
 from onsight.db.tables import DesiredModelRow
 
 __all__ = [
@@ -44,10 +45,16 @@ class DriftAlert:
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """From when a version was wished for; until the next one."""
+    """From when a version was wished for; until the next one.
+
+    Attributes:
+        version: 0 while another model is served.
+        other_model: The one that is served instead, or empty.
+    """
 
     since: datetime
     version: int
+    other_model: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,8 @@ class RetrainingHistory:
     """Everything that the policy asks about one model, each part sorted by time (UTC).
 
     Attributes:
-        labels: When a person labelled an image of the review queue.
-        served: Which version was to be served, and from when.
+        labels: When a person labelled an image of the review queue, whether or not the data set could use it.
+        served: Which version was to be served, and from when; versions of other models too, as there is one service.
         retrainings: The decisions that fired.
     """
 
@@ -111,11 +118,11 @@ def retraining_history(database: Database, model_name: str) -> RetrainingHistory
         ).all()
         labels = connection.execute(
             select(item.decided_at)
-            .where(item.model_name == model_name, item.status == "labelled", item.decided_at.is_not(None))
+            .where(item.model_name == model_name, item.status.in_(LABELLED_STATUSES), item.decided_at.is_not(None))
             .order_by(item.decided_at)
         ).scalars()
         served = connection.execute(
-            select(wish.requested_at, wish.model_version).where(wish.model_name == model_name).order_by(wish.seq)
+            select(wish.requested_at, wish.model_name, wish.model_version).order_by(wish.seq)
         ).all()
         retrainings = connection.execute(
             select(past.decided_at, past.outcome, past.dataset_tag)
@@ -125,7 +132,10 @@ def retraining_history(database: Database, model_name: str) -> RetrainingHistory
         return RetrainingHistory(
             alerts=tuple(DriftAlert(*row) for row in alerts),
             labels=tuple(moment for moment in labels if moment is not None),
-            served=tuple(ServedVersion(*row) for row in served),
+            served=tuple(
+                ServedVersion(since, version) if name == model_name else ServedVersion(since, 0, name)
+                for since, name, version in served
+            ),
             retrainings=tuple(PastRetraining(*row) for row in retrainings),
         )
 

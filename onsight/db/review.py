@@ -18,6 +18,7 @@ from onsight.db.opinions import Opinion, decide_label
 from onsight.db.tables import PredictionRow
 
 __all__ = [
+    "LABELLED_STATUSES",
     "ReviewItem",
     "ReviewedImage",
     "WaitingItem",
@@ -33,6 +34,8 @@ __all__ = [
 
 # `excluded`: labelled, and of no use to a data set because it holds the image already.
 _OPEN, _LABELLED, _SKIPPED, _EXCLUDED = "open", "labelled", "skipped", "excluded"
+# What a person has given a label.
+LABELLED_STATUSES = (_LABELLED, _EXCLUDED)
 _ROW, _ASKED = ReviewItemRow, PredictionRow
 
 

@@ -37,31 +37,35 @@ class UnjudgedPrediction:
 
 
 def unjudged_predictions(
-    database: Database, model_name: str, model_version: int, limit: int, also: Collection[str]
+    database: Database,
+    model_name: str,
+    model_version: int,
+    limit: int,
+    *,
+    drifted: Collection[str] = (),
+    disputed: Collection[str] = (),
 ) -> list[UnjudgedPrediction]:
-    """Predictions of a version whose image was never chosen for review.
+    """Predictions of a version, without golden images, whose image was never chosen for review.
 
     Args:
-        limit: So many of the newest without anybody's opinion, and without those of golden images.
-        also: Further predictions of the version, by id, whether there are opinions of them or not.
+        limit: So many of the newest without anybody's opinion.
+        drifted: Further predictions without anybody's opinion, by id.
+        disputed: Further predictions, by id, whatever opinions there are of them.
 
     Returns:
-        Those of ``also`` first, then the newest first; none twice, and no image twice.
+        The further ones first, then the newest first; none twice, and no image twice.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    newest = (
-        _eligible(model_name, model_version)
-        .where(_ROW.request_id.not_like(f"{GOLDEN_REQUEST_PREFIX}%"))
-        .where(~select(_SAID.feedback_id).where(_SAID.prediction_id == _ROW.prediction_id).exists())
-        .order_by(_ROW.created_at.desc(), _ROW.prediction_id.desc())
-        .limit(limit)
-    )
-    named = _eligible(model_name, model_version).where(_ROW.prediction_id.in_(also)).order_by(_ROW.prediction_id)
+    eligible = _eligible(model_name, model_version)
+    is_unjudged = ~select(_SAID.feedback_id).where(_SAID.prediction_id == _ROW.prediction_id).exists()
+    newest = eligible.where(is_unjudged).order_by(_ROW.created_at.desc(), _ROW.prediction_id.desc()).limit(limit)
+    is_named = _ROW.prediction_id.in_(list(disputed)) | (_ROW.prediction_id.in_(list(drifted)) & is_unjudged)
+    named = eligible.where(is_named).order_by(_ROW.prediction_id)
     by_image: dict[str, UnjudgedPrediction] = {}
     with database.transaction() as connection:
-        for query in (named, newest) if also else (newest,):
+        for query in (named, newest) if drifted or disputed else (newest,):
             for row in connection.execute(query):
                 arrays = (np.asarray(values, np.float64) for values in (row.probabilities, row.uae_feats))
                 found = UnjudgedPrediction(row.prediction_id, row.image_sha256, *arrays)
@@ -141,8 +145,10 @@ def _is_of(model_name: str, model_version: int) -> ColumnElement[bool]:
 
 
 def _eligible(model_name: str, model_version: int) -> Select[Any]:
-    """Predictions whose image is in no review item, whichever version answered then."""
+    """Traffic whose image is in no review item, whichever version answered then."""
     chosen = select(_ROW.image_sha256).join(_ITEM, _ITEM.prediction_id == _ROW.prediction_id)
     return select(_ROW.prediction_id, _ROW.image_sha256, _ROW.probabilities, _ROW.uae_feats).where(
-        _is_of(model_name, model_version), _ROW.image_sha256.not_in(chosen)
+        _is_of(model_name, model_version),
+        _ROW.request_id.not_like(f"{GOLDEN_REQUEST_PREFIX}%"),
+        _ROW.image_sha256.not_in(chosen),
     )

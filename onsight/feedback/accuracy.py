@@ -70,7 +70,8 @@ def measure_accuracy(
 ) -> dict[str, list[AccuracyRecord]]:
     """Measure every version that answered in this ISO week or the ``weeks`` before it, and write what was found.
 
-    Labels arrive late: a week is measured anew as long as it is among them; after that its rows stay as they are.
+    Labels arrive late: a week is measured anew as long as it is among them, and its predictions are all there; after
+    that its rows stay as they are.
 
     Args:
         database: With its tables made.
@@ -79,7 +80,7 @@ def measure_accuracy(
         now: Of the measurement.
 
     Returns:
-        The records by bundle name.
+        What the table holds of these weeks now, by bundle name.
 
     Raises:
         DependencyError: The database does not answer.
@@ -95,8 +96,7 @@ def measure_accuracy(
             _LOG.warning("the accuracy of %s cannot be measured: central storage no longer holds it", name)
             continue
         records = measure_version(database, read_metadata(store, name), since, now)
-        replace_accuracy(database, model_name, version, since, records)
-        measured[name] = records
+        measured[name] = replace_accuracy(database, model_name, version, since, records)
     return measured
 
 

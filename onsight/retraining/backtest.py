@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from onsight.config import RetrainingConfig
+from onsight.config import SCHEDULE_ANCHOR, RetrainingConfig
 from onsight.db import PastRetraining, RetrainingHistory
 from onsight.retraining.policy import Decision, decide
 
 __all__ = ["BacktestFiring", "backtest"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def backtest(
     if begin is None:
         return
     replayed = replace(history, retrainings=())
-    moment = _EPOCH + -((_EPOCH - begin) // every) * every
+    moment = SCHEDULE_ANCHOR + -((SCHEDULE_ANCHOR - begin) // every) * every
     while moment <= until:
         decision = decide(policy, replayed, moment)
         if decision.fired:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from onsight.config import WEEKDAYS, RetrainingConfig
-from onsight.db import RUNNING, PastRetraining, RetrainingHistory
+from onsight.db import RUNNING, PastRetraining, RetrainingHistory, ServedVersion
 
 __all__ = ["Decision", "decide", "pending_dataset_tag"]
 
@@ -52,16 +52,16 @@ def decide(policy: RetrainingConfig, history: RetrainingHistory, now: datetime) 
         now: With its zone.
     """
     answered_at = max((past.decided_at for past in _before(history, now) if past.is_answer), default=_BEGINNING)
-    version = max((one for one in history.served if one.since <= now), key=lambda one: one.since, default=None)
     new_labels = bisect_right(history.labels, now) - bisect_right(history.labels, answered_at)
-    served = version.version if version else 0
+    current = next((one for one in reversed(history.served) if one.since <= now), None)
+    served = current.version if current else 0
     triggers = []
     if policy.drift_confirmed:
         triggers.append(_drift(history, served, answered_at, now))
     if policy.new_labels is not None:
         triggers.append(_labels(policy.new_labels, new_labels, answered_at))
     gates = [
-        _Condition(version is not None, "a served version", f"version {served}" if version else "none"),
+        _served(current),
         _cool_down(policy, history, now),
         _allowed_time(policy, now),
         _free(policy, history, now),
@@ -83,6 +83,14 @@ def pending_dataset_tag(history: RetrainingHistory) -> str | None:
         if past.dataset_tag is not None:
             return past.dataset_tag
     return None
+
+
+def _served(current: ServedVersion | None) -> _Condition:
+    found = f"version {current.version}" if current else "none"
+    if current and current.other_model:
+        # A training by policy would take the other model out of production.
+        found = f"none, {current.other_model} is served"
+    return _Condition(current is not None and not current.other_model, "a served version", found)
 
 
 def _drift(history: RetrainingHistory, served: int, answered_at: datetime, now: datetime) -> _Condition:
@@ -112,15 +120,9 @@ def _cool_down(policy: RetrainingConfig, history: RetrainingHistory, now: dateti
 def _allowed_time(policy: RetrainingConfig, now: datetime) -> _Condition:
     begin, end = policy.allowed_hours
     utc = now.astimezone(UTC)
-    is_in, day = begin <= utc.hour < end, utc.weekday()
-    if begin > end:
-        is_in = utc.hour >= begin or utc.hour < end
-        # The small hours belong to the night that began on the day before.
-        day = (day - (utc.hour < end)) % len(WEEKDAYS)
-    is_met = is_in and WEEKDAYS[day] in policy.allowed_weekdays
     days = "every day" if len(set(policy.allowed_weekdays)) == len(WEEKDAYS) else ", ".join(policy.allowed_weekdays)
     needed = f"a time from {begin:02}:00 to {end:02}:00 UTC, begun on {days}"
-    return _Condition(is_met, needed, f"{WEEKDAYS[utc.weekday()]} {utc:%H:%M}")
+    return _Condition(policy.allows(now), needed, f"{WEEKDAYS[utc.weekday()]} {utc:%H:%M}")
 
 
 def _free(policy: RetrainingConfig, history: RetrainingHistory, now: datetime) -> _Condition:

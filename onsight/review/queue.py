@@ -63,7 +63,7 @@ def fill_review_queue(
     n_open = count_open_review_items(database, name)
     drifted = most_drifted(database, name, version)
     disputed = dispute_scores(opinions_in_conflict(database, name, version, config.window_size))
-    rows = unjudged_predictions(database, name, version, config.window_size, sorted({*drifted, *disputed}))
+    rows = unjudged_predictions(database, name, version, config.window_size, drifted=drifted, disputed=disputed)
     candidates = _candidates(rows, drifted, disputed, is_multi_label=metadata.classifier_type == _MULTI_LABEL)
     taken = reviewed_features(database, name, version, _REMEMBERED)
     shares: dict[Reason, float] = {

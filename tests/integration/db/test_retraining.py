@@ -20,6 +20,7 @@ from onsight.db import (
     PastRetraining,
     RetrainingRow,
     ReviewItemRow,
+    ServedVersion,
     claim_retraining,
     note_dataset_tag,
     open_database,
@@ -87,11 +88,13 @@ def test_retraining_history_gives_the_models_own_events_in_order(database: Datab
     add_alert(database, NOW - DAY)
     add_alert(database, NOW - 2 * DAY)
     add_alert(database, NOW, model_name="cracks")
-    for decided_at, status in ((NOW, "labelled"), (NOW - DAY, "labelled"), (NOW, "skipped"), (None, "open")):
+    for decided_at, status in (
+        (NOW, "labelled"), (NOW - DAY, "labelled"), (NOW - 2 * DAY, "excluded"), (NOW, "skipped"), (None, "open"),
+    ):  # fmt: skip
         add_item(database, decided_at, status)
     add_item(database, NOW, "labelled", model_name="cracks")
     wish = record_desired(database, "cells", 1, requested_by="kim", reason="")
-    record_desired(database, "cracks", 7, requested_by="kim", reason="")
+    other = record_desired(database, "cracks", 7, requested_by="kim", reason="")
     seq = claim_retraining(database, record(), DAY)
     assert seq is not None
     note_dataset_tag(database, seq, "v2.1.0")
@@ -100,8 +103,8 @@ def test_retraining_history_gives_the_models_own_events_in_order(database: Datab
     history = retraining_history(database, "cells")
 
     assert history.alerts == (DriftAlert(NOW - 2 * DAY, 1), DriftAlert(NOW - DAY, 1))
-    assert history.labels == (NOW - DAY, NOW)
-    assert [(one.since, one.version) for one in history.served] == [(wish.requested_at, 1)]
+    assert history.labels == (NOW - 2 * DAY, NOW - DAY, NOW)
+    assert history.served == (ServedVersion(wish.requested_at, 1), ServedVersion(other.requested_at, 0, "cracks"))
     assert history.retrainings == (PastRetraining(NOW, "running", "v2.1.0"),)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import insert, select
 from onsight.bundle import Bundle
 from onsight.config import ReviewConfig
 from onsight.db import (
+    GOLDEN_REQUEST_PREFIX,
     Database,
     DriftResultRow,
     Opinion,
@@ -147,6 +148,36 @@ def test_fill_takes_disputed_drifted_and_uncertain(
     assert ids[0] not in found
     assert report.n_added == {"disputed": 1, "drifted": 2, "uncertain": 2}
     assert report.n_open == 5
+
+
+def test_fill_asks_about_no_drifted_prediction_that_somebody_has_judged(
+    database: Database, archive: ImageArchive, metadata: BundleMetadata
+) -> None:
+    judged, agreed, disputed, wanted = log(database, archive, *(prediction(n) for n in range(1, 5)))
+    say(database, judged, "ann", "broken")
+    for person, label in (("ann", "broken"), ("bob", "broken")):
+        say(database, agreed, person, label)
+    for person, label in (("ann", "broken"), ("bob", "functional")):
+        say(database, disputed, person, label)
+    tell_drift(database, judged, agreed, disputed, wanted)
+
+    fill_review_queue(database, archive, metadata, config())
+
+    assert chosen(database) == {disputed: "disputed", wanted: "drifted"}
+
+
+def test_fill_asks_about_no_golden_image_however_disputed_or_drifted(
+    database: Database, archive: ImageArchive, metadata: BundleMetadata
+) -> None:
+    golden = [prediction(n, request_id=f"{GOLDEN_REQUEST_PREFIX}{n}") for n in (1, 2)]
+    disputed, drifted = log(database, archive, *golden)
+    say(database, disputed, "ann", "broken")
+    say(database, disputed, "bob", "functional")
+    tell_drift(database, drifted)
+
+    fill_review_queue(database, archive, metadata, config())
+
+    assert chosen(database) == {}
 
 
 def test_fill_when_repeated_then_keeps_to_the_budget_and_chooses_no_image_twice(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
 from onsight.bundle import read_metadata
 from onsight.bundle.metadata import dump_metadata
@@ -24,6 +25,7 @@ from onsight.db import (
     upgrade,
     uuid7,
 )
+from onsight.db.tables import PredictionRow
 from onsight.domain import ConfidenceMap
 from onsight.feedback import measure_accuracy
 from onsight.settings import Settings
@@ -177,3 +179,30 @@ def test_stage_when_run_then_writes_and_says_it(database: Database, bundle_store
     assert sentences[0].startswith("cells-v1, 20")
     assert sentences[0].endswith("no label has arrived")
     assert len(read_accuracy(database, "day", EPOCH)) == 1
+
+
+def test_measure_when_predictions_were_aged_out_then_what_was_measured_of_them_stays(
+    database: Database, store: ArtifactStore
+) -> None:
+    # Two days of one week, and the week before, of which nothing is left later.
+    days = {hours: [prediction(0, hours=hours) for _ in range(10)] for hours in (0, -24, -7 * 24)}
+    insert_predictions(database, [record for records in days.values() for record in records])
+    for records in days.values():
+        label(database, records[0], "broken")
+    first = measure_accuracy(database, store, weeks=2, now=NOON)["cells-v1"]
+    gone = [*days[-24][1:], *days[-7 * 24]]
+    with database.transaction() as connection:
+        connection.execute(
+            delete(PredictionRow).where(PredictionRow.prediction_id.in_([one.prediction_id for one in gone]))
+        )
+    label(database, days[0][1], days[0][1].top_class)
+
+    second = measure_accuracy(database, store, weeks=52, now=NOON + timedelta(hours=1))["cells-v1"]
+
+    stored = [one for period in ("day", "week") for one in read_accuracy(database, period, EPOCH)]
+    assert second == stored
+    today = [one for one in second if (one.period, one.starts_at.day) == ("day", NOON.day)]
+    assert [(one.n_predictions, one.n_labelled, one.n_right) for one in today] == [(10, 2, 1)]
+    assert [one for one in second if one not in today] == [
+        one for one in first if (one.period, one.starts_at.day) != ("day", NOON.day)
+    ]

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from onsight.bundle import list_bundles
-from onsight.config import MlflowConfig, read_config
+from onsight.config import SCHEDULE_ANCHOR, MlflowConfig, read_config
 from onsight.db import ApiCallRecord, Database, insert_api_calls, open_database, record_desired, upgrade, uuid7
 from onsight.image_archive import read_kept
 from onsight.registry import open_registry
@@ -129,6 +129,7 @@ def test_schedule_when_the_flow_has_one_then_prefect_runs_it(
     assert deployment.parameters["config"] == read_config(config).model_dump(mode="json")
     (schedule,) = deployment.schedules
     assert schedule.schedule.interval.total_seconds() == 6 * 3600  # type: ignore[union-attr]
+    assert schedule.schedule.anchor_date == SCHEDULE_ANCHOR  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("flow", "server"), [("train", True), ("retention", False)])

@@ -149,3 +149,35 @@ def test_read_config_when_the_review_section_is_wrong_then_says_so(repository: P
 
     assert len(found) == 1
     assert found[0].startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("every_h", "hours", "weekdays", "is_right"),
+    [
+        ("24", "[20, 6]", "[mon]", True),
+        ("24", "[9, 17]", "[mon]", False),
+        ("12", "[9, 17]", "[mon]", True),
+        ("12", "[13, 17]", "[mon]", False),
+        ("168", "[0, 1]", "[thu]", True),  # 1970 began on a Thursday
+        ("168", "[0, 1]", "[fri]", False),
+        ("720", "[0, 1]", "[fri]", True),  # thirty days: another weekday each time
+        ("2", "[21, 22]", "[sun]", False),
+        ("2.5", "[21, 22]", "[sun]", True),
+        ("1", "[21, 22]", "[sun]", True),
+        ("0.1", "[21, 22]", "[sun]", True),
+    ],
+)
+def test_read_config_when_the_policy_would_never_be_asked_in_time_then_says_so(
+    repository: Path, every_h: str, hours: str, weekdays: str, is_right: bool
+) -> None:
+    changes = (
+        f"schedule.every_h={every_h}",
+        f"retraining.allowed_hours={hours}",
+        f"retraining.allowed_weekdays={weekdays}",
+    )
+    path = repository / "configs/retrain_flow_config.yaml"
+    if is_right:
+        read_config(path, changes)
+        return
+    wanted = f"schedule: every_h: {every_h} h, counted from 1970-01-01 00:00 UTC, are never in retraining.allowed_hours"
+    assert problems_of(path, *changes)[0].startswith(wanted)

@@ -52,6 +52,18 @@ def test_sample_reference_when_given_training_images_or_none_then_refuses() -> N
         sample_reference([], 5, seed=1)
 
 
+def test_sample_reference_when_images_were_chosen_then_leaves_them_out() -> None:
+    valid = split("valid", (40, 10))
+    chosen = {path.name for path in valid.paths[30:45]}
+
+    sample = sample_reference([valid], 50, seed=1, chosen=chosen)
+
+    assert sample.paths == valid.paths[:30] + valid.paths[45:]
+    assert sample.labels[:, 1].sum() == 5
+    with pytest.raises(DatasetError, match="no image"):
+        sample_reference([valid], 50, seed=1, chosen={path.name for path in valid.paths})
+
+
 def test_reference_data_when_written_then_reads_the_same(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     data = ReferenceData(

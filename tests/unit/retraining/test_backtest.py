@@ -54,3 +54,10 @@ def test_backtest_when_the_history_is_long_then_gives_each_firing() -> None:
     labels = tuple(START + timedelta(minutes=n) for n in range(100_000))
     policy = RetrainingConfig(new_labels=19_900)
     assert len(firings(policy, RetrainingHistory(labels=labels, served=SERVED), days=365)) == 5
+
+
+def test_backtest_when_another_model_was_served_meanwhile_then_waits_for_this_one() -> None:
+    raised = START + timedelta(days=2)
+    served = (*SERVED, ServedVersion(START + HOUR, 0, "cracks"), ServedVersion(START + timedelta(days=5), 1))
+    history = RetrainingHistory(alerts=(DriftAlert(raised, 1),), served=served)
+    assert firings(RetrainingConfig(), history) == [START + timedelta(days=5)]

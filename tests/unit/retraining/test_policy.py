@@ -203,3 +203,16 @@ def test_pending_dataset_tag_when_a_training_came_to_no_verdict_then_its_version
 def test_config_when_it_can_never_hold_then_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         RetrainingConfig.model_validate(wrong)
+
+
+def test_decide_when_another_model_is_served_then_does_not_fire_until_this_one_is_again() -> None:
+    served = (*SERVED, ServedVersion(hours_ago(3), 0, "cracks"))
+    history = RetrainingHistory(alerts=DRIFT, labels=labels(10), served=served)
+
+    decision = decide(RetrainingConfig(new_labels=10), history, NOON)
+
+    assert not decision.fired
+    assert "not met: a served version; there: none, cracks is served" in decision.reasons
+    again = RetrainingHistory(alerts=DRIFT, labels=labels(10), served=(*served, ServedVersion(hours_ago(1), 2)))
+    assert fired(again, new_labels=10)
+    assert fired(history, hours_ago(3.5), new_labels=10)
