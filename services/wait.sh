@@ -6,9 +6,15 @@ compose=${COMPOSE:-docker-compose}
 deadline=$(($(date +%s) + ${WAIT_TIMEOUT_S:-600}))
 state='{{.Name}} {{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{else}}unchecked{{end}} {{.State.ExitCode}}'
 while :; do
-    # shellcheck disable=SC2046 # identifiers hold no blanks
-    waiting=$(docker inspect --format "$state" $($compose ps --all --quiet) |
-        grep -v -e ' running healthy ' -e ' running unchecked ' -e ' exited unchecked 0$' || true)
+    # Each a command of its own: one that fails ends this script.
+    containers=$($compose ps --all --quiet)
+    [ -n "$containers" ] || {
+        printf 'error: the stack has no container\n  -> make start\n' >&2
+        exit 1
+    }
+    # shellcheck disable=SC2086 # identifiers hold no blanks
+    states=$(docker inspect --format "$state" $containers)
+    waiting=$(echo "$states" | grep -v -e ' running healthy ' -e ' running unchecked ' -e ' exited unchecked 0$' || true)
     [ -n "$waiting" ] || break
     if [ "$(date +%s)" -ge "$deadline" ]; then
         echo "$waiting" | while read -r name _; do
