@@ -15,13 +15,20 @@ mkdir -p "$folder"
 for database in dl_service mlflow prefect; do
     $compose exec -T postgres pg_dump --username=postgres --format=custom --create "$database" >"$folder/$database.dump"
 done
-# Without the folder itself: it is the volume's, and who restores may not change it.
+# Without the folder itself: it is the volume's, and who restores may not change it. Files come and go meanwhile: tar
+# ends with 1 then, and with 2 when it could not read something.
 # shellcheck disable=SC2016 # for the shell in the container
-pack='cd "$1" && find . -mindepth 1 -maxdepth 1 -printf "%P\0" | tar -cf - --null --files-from=-'
-keep() { $compose exec -T "$2" sh -c "$pack" pack "$3" >"$folder/$1.tar"; }
-keep central_storage dl_service /central_storage
+pack='mkdir -p -m 700 "$1"; cd "$1" || exit 2; shift
+find . -mindepth 1 -maxdepth 1 -printf "%P\0" | tar -cf - "$@" --null --files-from=- || [ "$?" = 1 ]'
+keep() {
+    archive=$1 service=$2
+    shift 2
+    $compose exec -T "$service" sh -c "$pack" pack "$@" >"$folder/$archive.tar"
+}
+# Left out is what is being written.
+keep central_storage dl_service /central_storage --exclude=.staging
 keep mlflow_artifacts mlflow /var/lib/mlflow
 # The images that were uploaded, while they are kept. Not the outbox: its records are in the database by now, or will be.
-keep images dl_service /var/lib/onsight/dl_service/images
+keep images dl_service /var/lib/onsight/dl_service/images "--exclude=*.new" "--exclude=.kept.*"
 (cd "$folder" && sha256sum ./*.dump ./*.tar >SHA256SUMS)
 echo "the backup is in $folder; the secrets are not in it: keep ./secrets and .env yourself"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.servers.dl_service import wait_until
 from tests.servers.stack import Stack
 
 
@@ -26,7 +31,9 @@ def test_a_backup_brings_everything_into_an_empty_stack(
     stack: Stack, door: httpx.Client, photograph: bytes, tmp_path: Path
 ) -> None:
     before = _predict(stack, door, photograph)
-    _assert_done(_script(stack, "backup", tmp_path / "backup"))
+    with _uploads(stack, photograph) as statuses:
+        _assert_done(_script(stack, "backup", tmp_path / "backup"))
+    assert set(statuses) == {200}
     stack.compose("down", "--volumes")
     stack.compose("up", "-d")
     stack.wait()
@@ -49,6 +56,31 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(stack: Stack, tm
     assert done.returncode == 2
     assert "damaged: nothing was restored" in done.stderr
     stack.wait()
+
+
+@contextmanager
+def _uploads(stack: Stack, photograph: bytes) -> Iterator[list[int]]:
+    """Keeps writing new images to the archive for the length of the block; the statuses that came back."""
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def upload() -> None:
+        with stack.client("web_api_key") as door:
+            for number in itertools.count():
+                if stop.is_set():
+                    return
+                # What follows a PNG's end makes another file of the same picture.
+                content = photograph + number.to_bytes(4, "big")
+                statuses.append(door.post("/predict", content=content).status_code)
+
+    sender = threading.Thread(target=upload)
+    sender.start()
+    try:
+        wait_until(lambda: len(statuses) > 10)
+        yield statuses
+    finally:
+        stop.set()
+        sender.join()
 
 
 def _script(stack: Stack, name: str, folder: Path) -> subprocess.CompletedProcess[str]:
