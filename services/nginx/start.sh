@@ -5,9 +5,9 @@ umask 077
 mkdir -p /tmp/nginx
 
 # The service counts bodies itself, and says more when one is too large: Nginx only stops what is far beyond.
-largest=$((ONSIGHT_MAX_BATCH_BODY_BYTES > ONSIGHT_MAX_BODY_BYTES ? ONSIGHT_MAX_BATCH_BODY_BYTES : ONSIGHT_MAX_BODY_BYTES))
+echo "client_max_body_size $((ONSIGHT_MAX_BODY_BYTES + 65536));" >/tmp/nginx/image_body.conf
+echo "client_max_body_size $((ONSIGHT_MAX_BATCH_BODY_BYTES + 65536));" >/tmp/nginx/batch_body.conf
 cat >/tmp/nginx/limits.conf <<END
-client_max_body_size $((largest + 65536));
 client_body_buffer_size 1m;
 client_body_timeout ${ONSIGHT_RECEIVE_TIMEOUT_S}s;
 proxy_read_timeout $((ONSIGHT_REQUEST_DEADLINE_S + 20))s;
