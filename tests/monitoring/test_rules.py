@@ -21,7 +21,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         package = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}.get(command[0], command[0])
         pytest.skip(f"{command[0]} is not installed: apt-get install {package}")
     return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=180
     )
 
 
