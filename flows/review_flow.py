@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.variables import Variable
 from rich.console import Console
 
 from flows.launch import launch
 from flows.stages import Stages
 from flows.summary import RunSummary
 from onsight.config import ReviewFlowConfig
-from onsight.errors import DependencyError
 from onsight.settings import Settings
 from onsight.storage import open_store
 from tasks.review import choose_for_review
+from tasks.served import served_metadata_file
 
 __all__ = ["review_flow", "start"]
 
@@ -32,14 +31,9 @@ def review_flow(config: ReviewFlowConfig) -> RunSummary:
     """
     settings = Settings()
     stages = Stages(Console())
-    metadata_file = Variable.get("current_model_metadata_file")
-    if not metadata_file:
-        raise DependencyError(
-            "no model was deployed yet: the Prefect variable current_model_metadata_file is not set",
-            hint="run the deploy flow first",
-        )
     with stages.stage("review queue"):
-        report = choose_for_review(open_store(settings), str(metadata_file), config.review, settings)
+        metadata_file = served_metadata_file(settings)
+        report = choose_for_review(open_store(settings), metadata_file, config.review, settings)
         chosen = ", ".join(f"{count} {reason}" for reason, count in report.n_added.items()) or "nothing"
         stages.say(f"{chosen} chosen among {report.n_looked_at} predictions; {report.n_open} wait for a person")
     return RunSummary(title=f"Review queue of {metadata_file}", timings=stages.timings())

@@ -34,7 +34,7 @@ def deploy_version(store: ArtifactStore, bundle_name: str, config: DeployConfig,
 
 @stage("drift monitor", retries=2)
 def schedule_monitor(bundle_name: str, config: PrefectDeploymentConfig) -> str:
-    """Set the Prefect variables that the monitor reads, and register its deployment; the deployment's identifier."""
+    """Note the version in Prefect's variables, and register the monitor's deployment; the deployment's identifier."""
     Variable.set("current_model_metadata_file", metadata_key(bundle_name), overwrite=True)
     Variable.set("monitor_pool_name", config.monitor_pool_name, overwrite=True)
     ensure_pool(config.monitor_pool_name)
@@ -49,6 +49,8 @@ def schedule_monitor(bundle_name: str, config: PrefectDeploymentConfig) -> str:
             parameters={
                 "config": {"flow_module": "flows.monitor_flow", "monitor": config.monitor.model_dump(mode="json")}
             },
+            # Runs that are late and start together would each judge, and tell of, the same window.
+            concurrency_limit=1,
         ),
     )
     return str(deployment.apply())
