@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from prefect import flow
-from prefect.variables import Variable
 from rich.console import Console
 
 from flows.launch import launch
@@ -11,13 +12,21 @@ from flows.stages import Stages
 from flows.summary import RunSummary
 from onsight.config import MonitorFlowConfig
 from onsight.domain import DriftVerdict
-from onsight.errors import DependencyError, OnsightError
+from onsight.errors import OnsightError
 from onsight.monitoring import Confirmation, MonitorRun
 from onsight.settings import Settings
-from onsight.storage import open_store
+from onsight.storage import ArtifactStore, open_store
 from tasks.accuracy import watch_accuracy
 from tasks.drift_evidence import Evidence, ReportSources, keep_evidence, show_in_prefect
-from tasks.monitoring import ask_bundle_detectors, judge_window, read_monitored, record_results, tell_people
+from tasks.monitoring import (
+    Monitored,
+    ask_bundle_detectors,
+    judge_window,
+    read_monitored,
+    record_results,
+    tell_people,
+)
+from tasks.served import served_metadata_file
 
 __all__ = ["monitor_flow", "start"]
 
@@ -33,13 +42,14 @@ def monitor_flow(config: MonitorFlowConfig) -> RunSummary:
 
     Raises:
         DependencyError: Nothing was deployed yet, or a server does not answer.
-        OnsightError: Storage, MLflow or the webhook failed; the results are in the database all the same.
+        OnsightError: Storage cannot give the bundle; or report, MLflow, webhook, the bundle's detectors or the accuracy
+            failed: then the results are in the database all the same.
     """
     settings = Settings()
     stages = Stages(Console())
     store = open_store(settings)
     with stages.stage("window"):
-        monitored = read_monitored(store, _served_metadata_file(), config.monitor, settings)
+        monitored = read_monitored(store, served_metadata_file(settings), config.monitor, settings)
         stages.say(f"{monitored.window.n_rows} predictions of {monitored.metadata.bundle_name}")
     with stages.stage("drift tests"):
         run, confirmation = judge_window(monitored, config.monitor, settings)
@@ -47,28 +57,34 @@ def monitor_flow(config: MonitorFlowConfig) -> RunSummary:
             stages.say(_sentence(verdict))
         stages.say(run.cause)
     with stages.stage("evidence"):
-        verdicts = ask_bundle_detectors(monitored, store)
-        sources = ReportSources(monitored.reference, confirmation, tuple(verdicts))
-        evidence = keep_evidence(run, sources, store, settings)
+        evidence = _evidence(monitored, run, confirmation, store, settings)
         record_results(run, confirmation, evidence, settings)
-        show_in_prefect(run, confirmation, evidence)
-    with stages.stage("accuracy"):
-        for sentence in watch_accuracy(store, settings):
-            stages.say(sentence)
+    # Whatever may fail and is no part of the verdict comes after people were told.
     problems = [*evidence.problems, *_alert(run, confirmation, evidence, settings, stages)]
+    show_in_prefect(run, confirmation, evidence)
+    problems += _accuracy(store, settings, stages)
+    for problem in problems[1:]:
+        stages.say(f"failed too: {problem.message}")
     if problems:
         raise problems[0]
     return _summary(run, confirmation, evidence, stages)
 
 
-def _served_metadata_file() -> str:
-    metadata_file = Variable.get("current_model_metadata_file")
-    if not metadata_file:
-        raise DependencyError(
-            "no model was deployed yet: the Prefect variable current_model_metadata_file is not set",
-            hint="run the deploy flow first",
-        )
-    return str(metadata_file)
+def _evidence(
+    monitored: Monitored, run: MonitorRun, confirmation: Confirmation, store: ArtifactStore, settings: Settings
+) -> Evidence:
+    """The report of a drift; what there is to say of any other verdict is in the database."""
+    if not run.judgement.combined.is_drift:
+        return Evidence("", "")
+    verdicts: list[DriftVerdict] = []
+    problems: list[OnsightError] = []
+    try:
+        verdicts = ask_bundle_detectors(monitored, store)
+    except OnsightError as error:
+        problems.append(error)
+    sources = ReportSources(monitored.reference, confirmation, tuple(verdicts))
+    evidence = keep_evidence(run, sources, store, settings)
+    return replace(evidence, problems=(*problems, *evidence.problems))
 
 
 def _alert(
@@ -82,7 +98,18 @@ def _alert(
         return []
     with stages.stage("alert"):
         try:
-            stages.say(tell_people(run, evidence, settings))
+            stages.say(tell_people(run, confirmation, evidence, settings))
+        except OnsightError as error:
+            return [error]
+    return []
+
+
+def _accuracy(store: ArtifactStore, settings: Settings, stages: Stages) -> list[OnsightError]:
+    """Measure it, as far as labels have arrived; what went wrong with it."""
+    with stages.stage("accuracy"):
+        try:
+            for sentence in watch_accuracy(store, settings):
+                stages.say(sentence)
         except OnsightError as error:
             return [error]
     return []
@@ -93,7 +120,7 @@ def _summary(run: MonitorRun, confirmation: Confirmation, evidence: Evidence, st
     return RunSummary(
         title=f"{run.metadata.bundle_name}: {run.judgement.combined.outcome}{confirmed}",
         timings=stages.timings(),
-        links={"report": evidence.report, "mlflow": evidence.mlflow},
+        links={"report": evidence.report, "mlflow": evidence.mlflow} if evidence.report else {},
     )
 
 

@@ -34,6 +34,7 @@ def _retention_stages(config: RetentionFlowConfig) -> list[tuple[str, str]]:
     return [
         ("images", "a list of those that the archive's clean-up passes over"),
         ("rows", _row_ages(verb, rows)),
+        ("drift reports", f"{verb} those older than {rows.drift_results_days:g} days, but those of alerts"),
         ("versions", f"{verb} those older than {versions.days:g} days, but {versions.keep_newest} of each model"),
         ("runs", f"{verb} those older than {runs.days:g} days, but {runs.keep_newest} of each name"),
     ]
@@ -59,7 +60,10 @@ def _monitor_stages(config: MonitorConfig, settings: Settings) -> list[tuple[str
     return [
         ("window", f"the {window.max_rows} newest predictions of the served version, of {window.hours:g} hours"),
         ("drift tests", f"alarm for nothing in at most {config.false_alarm_rate:g} of the runs"),
-        ("evidence", f"database, MLflow experiment {config.exp_name}, central storage, Prefect artifact"),
+        (
+            "evidence",
+            f"database, Prefect artifact; a drift's report in central storage and MLflow experiment {config.exp_name}",
+        ),
         (
             "alert",
             f"drift in {alert.drifted} of {alert.of_last} verdicts, once in {alert.cool_down_hours:g} hours; {told}",

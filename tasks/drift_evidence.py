@@ -12,13 +12,13 @@ from prefect.artifacts import create_markdown_artifact
 
 from onsight.config import MlflowConfig
 from onsight.domain import DriftVerdict
-from onsight.drift import ReferenceData
+from onsight.drift import DriftPage, ReferenceData
 from onsight.errors import OnsightError
 from onsight.image_archive import ArchivePolicy, ImageArchive
 from onsight.monitoring import Confirmation, MonitorRun, ReportParts, draw_galleries, render_report
 from onsight.settings import Settings
 from onsight.storage import ArtifactStore
-from onsight.tracking import open_tracker
+from onsight.tracking import DRIFT_TAG, open_tracker
 from tasks.stage import stage
 
 __all__ = ["Evidence", "ReportSources", "keep_evidence", "show_in_prefect"]
@@ -28,11 +28,11 @@ _MLFLOW_FOLDER = "drift"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where the report is.
+    """Where the report of a drift is.
 
     Attributes:
-        report: Its address in central storage; empty when it could not be stored.
-        mlflow: Where MLflow shows it; empty when MLflow did not take it.
+        report: Its address in central storage; empty when there is none, or it could not be stored.
+        mlflow: Where MLflow shows it; empty when there is none, or MLflow did not take it.
         problems: What went wrong. The results and the alert do not wait for storage or MLflow.
     """
 
@@ -79,8 +79,7 @@ def show_in_prefect(run: MonitorRun, confirmation: Confirmation, evidence: Evide
 
 
 def _store_report(run: MonitorRun, page: str, store: ArtifactStore, settings: Settings) -> str:
-    model, version = run.metadata.model_name, run.metadata.version
-    key = f"drift/{model}/{run.tested_at:%Y%m%dT%H%M%S}Z-v{version}-{run.run_id[-8:]}.html"
+    key = DriftPage(run.metadata.model_name, run.metadata.version, run.tested_at, DriftPage.run_of(run.run_id)).key
     store.put_bytes(key, page.encode())
     url = settings.central_storage_url
     return f"{url.rstrip('/') if '://' in url else Path(url).absolute()}/{key}"
@@ -91,18 +90,19 @@ def _log_report(run: MonitorRun, page: str, settings: Settings) -> str:
     tracked = open_tracker(settings).start_run(
         MlflowConfig(exp_name=run.config.exp_name), f"{metadata.bundle_name} {run.tested_at:%Y-%m-%d %H:%M}"
     )
-    with TemporaryDirectory(prefix="onsight-drift-") as folder:
-        path = Path(folder) / "report.html"
-        path.write_text(page, encoding="utf-8")
-        tracked.log_artifact(path, _MLFLOW_FOLDER)
+    # First: retention finds a run by its tag, also one that was cut off.
     tracked.set_tags(
         {
             "onsight.bundle": metadata.bundle_name,
             "onsight.training_run": metadata.run_id,
-            "onsight.drift_run": run.run_id,
+            DRIFT_TAG: run.run_id,
             "onsight.drift": run.judgement.combined.outcome,
         }
     )
+    with TemporaryDirectory(prefix="onsight-drift-") as folder:
+        path = Path(folder) / "report.html"
+        path.write_text(page, encoding="utf-8")
+        tracked.log_artifact(path, _MLFLOW_FOLDER)
     verdicts = (*run.judgement.tests, run.judgement.combined)
     tracked.log_metrics({f"p_{one.features}": one.p_value for one in verdicts if one.p_value is not None})
     tracked.close()

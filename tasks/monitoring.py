@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from onsight.bundle import load_detector_directory, load_reference_file, read_metadata
 from onsight.config import MonitorConfig
@@ -15,11 +16,13 @@ from onsight.db import (
     DriftAlertRecord,
     PredictionWindow,
     WindowQuery,
+    find_verdict,
+    mark_alert_told,
     newest_drift_alert,
     open_database,
     past_verdicts,
+    raise_drift_alert,
     read_window,
-    record_drift_alert,
     record_drift_results,
     upgrade,
     uuid7,
@@ -150,8 +153,10 @@ def record_results(run: MonitorRun, confirmation: Confirmation, evidence: Eviden
 
 
 @stage("alert")
-def tell_people(run: MonitorRun, evidence: Evidence, settings: Settings) -> str:
-    """Post the alert, if a webhook is set, and only then begin the cool-down.
+def tell_people(run: MonitorRun, confirmation: Confirmation, evidence: Evidence, settings: Settings) -> str:
+    """Raise the alert in the database, post it if a webhook is set, and only then begin the cool-down.
+
+    Prometheus and the retraining policy read the database: a webhook that is down keeps the alert from neither.
 
     Returns:
         What was done, one sentence.
@@ -160,6 +165,20 @@ def tell_people(run: MonitorRun, evidence: Evidence, settings: Settings) -> str:
         ConfigError: The webhook refuses the alert; the next run tries again.
         DependencyError: The webhook or the database does not answer; the next run tries again.
     """
+    with _opened_database(settings) as database:
+        alert = confirmation.untold or _raised(database, run, evidence)
+        if alert is None:
+            return "confirmed; another run raises the alert"
+        done = "no webhook is set (ONSIGHT_ALERT_WEBHOOK_URL): the alert stands in the table drift_alerts alone"
+        if settings.alert_webhook_url.get_secret_value():
+            Webhook(settings.alert_webhook_url, settings.request_timeout_s).post(_document(database, alert))
+            done = "the alert was posted to the webhook"
+        mark_alert_told(database, alert.run_id, datetime.now(UTC))
+    return done
+
+
+def _raised(database: Database, run: MonitorRun, evidence: Evidence) -> DriftAlertRecord | None:
+    """The run's alert, in the database; None if another run was faster."""
     alert = DriftAlertRecord(
         run_id=run.run_id,
         raised_at=run.tested_at,
@@ -168,15 +187,15 @@ def tell_people(run: MonitorRun, evidence: Evidence, settings: Settings) -> str:
         cause=run.cause,
         report=evidence.report or "it could not be stored",
     )
-    done = "no webhook is set (ONSIGHT_ALERT_WEBHOOK_URL): the alert stands in the table drift_alerts alone"
-    if settings.alert_webhook_url.get_secret_value():
-        links = {"mlflow": evidence.mlflow} if evidence.mlflow else {}
-        document = alert_document(alert, run.judgement.combined.p_value, links)
-        Webhook(settings.alert_webhook_url, settings.request_timeout_s).post(document)
-        done = "the alert was posted to the webhook"
-    with _opened_database(settings) as database:
-        record_drift_alert(database, alert)
-    return done
+    cool_down = timedelta(hours=run.config.alert.cool_down_hours)
+    return alert if raise_drift_alert(database, alert, cool_down) else None
+
+
+def _document(database: Database, alert: DriftAlertRecord) -> dict[str, Any]:
+    """What the webhook gets, of the run that raised the alert: it may be an earlier one."""
+    verdict = find_verdict(database, alert.run_id)
+    mlflow = verdict.details.get("mlflow") if verdict else None
+    return alert_document(alert, verdict.p_value if verdict else None, {"mlflow": mlflow} if mlflow else {})
 
 
 @contextmanager

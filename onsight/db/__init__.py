@@ -20,15 +20,20 @@ from onsight.db.desired import (
     rollback_target,
     wished_versions,
 )
-from onsight.db.drift_results import (
+from onsight.db.drift_alerts import (
     DriftAlertRecord,
+    alerted_runs,
+    count_drift_alerts,
+    mark_alert_told,
+    newest_drift_alert,
+    raise_drift_alert,
+)
+from onsight.db.drift_results import (
     DriftResultRecord,
     VerdictWord,
-    count_drift_alerts,
-    newest_drift_alert,
+    find_verdict,
     newest_drift_run,
     past_verdicts,
-    record_drift_alert,
     record_drift_results,
 )
 from onsight.db.engine import Database, open_database
@@ -154,6 +159,7 @@ __all__ = [
     "WorkerReport",
     "WorkerRow",
     "add_review_items",
+    "alerted_runs",
     "answered_images",
     "answered_versions",
     "claim_retraining",
@@ -171,6 +177,7 @@ __all__ = [
     "find_prediction",
     "find_review_item",
     "find_unshipped",
+    "find_verdict",
     "find_versions",
     "finish_retraining",
     "forget_worker",
@@ -182,6 +189,7 @@ __all__ = [
     "limit_waits",
     "list_api_keys",
     "live_workers",
+    "mark_alert_told",
     "mark_reviewed",
     "most_drifted",
     "new_opinion",
@@ -193,12 +201,12 @@ __all__ = [
     "open_review_items",
     "opinions_in_conflict",
     "past_verdicts",
+    "raise_drift_alert",
     "read_accuracy",
     "read_opinions",
     "read_window",
     "record_decision",
     "record_desired",
-    "record_drift_alert",
     "record_drift_results",
     "record_rollback",
     "replace_accuracy",

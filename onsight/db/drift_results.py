@@ -1,4 +1,4 @@
-"""What the drift monitor found, run by run, and which of it people were told."""
+"""What the drift monitor found, run by run."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 
 from onsight.db.engine import Database
-from onsight.db.monitoring_tables import DriftAlertRow, DriftResultRow
+from onsight.db.monitoring_tables import DriftResultRow
 
 __all__ = [
     "COMBINED",
-    "DriftAlertRecord",
     "DriftResultRecord",
     "VerdictWord",
-    "count_drift_alerts",
-    "newest_drift_alert",
+    "find_verdict",
     "newest_drift_run",
     "past_verdicts",
-    "record_drift_alert",
     "record_drift_results",
 ]
 
 COMBINED = "combined"
 VerdictWord = Literal["drift", "no drift", "not enough data", "not tested"]
 _NO_VERDICT: VerdictWord = "not enough data"
-_LONGEST_TEXT = 500
 
 
 @dataclass(frozen=True)
@@ -58,23 +54,6 @@ class DriftResultRecord:
     window_start: datetime | None
     window_end: datetime | None
     details: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DriftAlertRecord:
-    """One confirmed drift that was told to people.
-
-    Attributes:
-        cause: One sentence.
-        report: Where the report is.
-    """
-
-    run_id: str
-    raised_at: datetime
-    model_name: str
-    model_version: int
-    cause: str
-    report: str
 
 
 def record_drift_results(database: Database, results: Sequence[DriftResultRecord]) -> None:
@@ -118,45 +97,16 @@ def newest_drift_run(database: Database) -> list[DriftResultRecord]:
         return [DriftResultRecord(*values) for values in connection.execute(query)]
 
 
-def record_drift_alert(database: Database, alert: DriftAlertRecord) -> None:
-    """Writes that people were told; a text is cut at 500 characters.
+def find_verdict(database: Database, run_id: str) -> DriftResultRecord | None:
+    """The combined verdict of one run, or None if it is not stored.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    values = {**vars(alert), "cause": alert.cause[:_LONGEST_TEXT], "report": alert.report[:_LONGEST_TEXT]}
+    row = DriftResultRow
     with database.transaction() as connection:
-        connection.execute(insert(DriftAlertRow), [values])
-
-
-def newest_drift_alert(database: Database, model_name: str, model_version: int) -> DriftAlertRecord | None:
-    """The last alert about a version, or None.
-
-    Raises:
-        DependencyError: The database does not answer.
-    """
-    row = DriftAlertRow
-    query = (
-        select(row.run_id, row.raised_at, row.model_name, row.model_version, row.cause, row.report)
-        .where(row.model_name == model_name, row.model_version == model_version)
-        .order_by(row.raised_at.desc())
-        .limit(1)
-    )
-    with database.transaction() as connection:
-        found = connection.execute(query).one_or_none()
-    return None if found is None else DriftAlertRecord(*found)
-
-
-def count_drift_alerts(database: Database) -> dict[str, int]:
-    """How many alerts there were of each model.
-
-    Raises:
-        DependencyError: The database does not answer.
-    """
-    row = DriftAlertRow
-    with database.transaction() as connection:
-        found = connection.execute(select(row.model_name, func.count()).group_by(row.model_name)).tuples().all()
-    return dict(found)
+        found = connection.execute(select(*_columns()).where(row.run_id == run_id, row.test == COMBINED)).one_or_none()
+    return None if found is None else DriftResultRecord(*found)
 
 
 def _columns() -> list[Any]:

@@ -40,7 +40,7 @@ Index("ix_drift_results_version", DriftResultRow.model_name, DriftResultRow.mode
 
 
 class DriftAlertRow(Base):
-    """One confirmed drift that was told to people."""
+    """One confirmed drift."""
 
     __tablename__ = "drift_alerts"
 
@@ -50,6 +50,8 @@ class DriftAlertRow(Base):
     model_version: Mapped[int] = mapped_column(Integer)
     cause: Mapped[str] = mapped_column(String(500))
     report: Mapped[str] = mapped_column(String(500))
+    # When the webhook took it; empty until then.
+    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class FeedbackRow(Base):

@@ -11,15 +11,18 @@ from onsight.drift.files import (
     write_reference,
 )
 from onsight.drift.judgement import DRIFT_TESTS, DriftPolicy, Judgement, judge_sample
+from onsight.drift.pages import PAGES, DriftPage
 from onsight.drift.reference import sample_reference
 from onsight.drift.sample import PROPERTIES, DriftSample
 
 __all__ = [
     "DRIFT_TESTS",
     "MIN_WINDOW_ROWS",
+    "PAGES",
     "PROPERTIES",
     "DetectorSpec",
     "DriftDetector",
+    "DriftPage",
     "DriftPolicy",
     "DriftSample",
     "FeatureEffect",

@@ -29,11 +29,13 @@ class PastRun:
     Attributes:
         name: What kind of run it is: ``<model_name>-train``, ``<model_name>-evaluate``.
         started_at: UTC.
+        tag: The value of the tag that it was found by.
     """
 
     run_id: str
     name: str
     started_at: datetime
+    tag: str
 
 
 class PastRuns:
@@ -49,9 +51,13 @@ class PastRuns:
         self._settings = settings
         self._client: MlflowClient | None = None
 
-    def all(self) -> list[PastRun]:
-        """Every run that a flow has opened and nobody has deleted, the newest first; other programs' are left out."""
-        return self._ask(lambda client: [_to_past_run(run) for run in _runs(client)])
+    def all(self, tag: str = CONFIG_TAG) -> list[PastRun]:
+        """Every run with a tag that nobody has deleted, the newest first; each that a flow has opened has one of ours.
+
+        Args:
+            tag: ``CONFIG_TAG``, or ``DRIFT_TAG`` for those of the drift monitor.
+        """
+        return self._ask(lambda client: [_to_past_run(run, tag) for run in _runs(client, tag)])
 
     def size_bytes(self, run_id: str) -> int:
         """The bytes of a run's artifacts and of the models that it logged."""
@@ -86,13 +92,13 @@ class PastRuns:
             raise unreachable(self._settings.mlflow_tracking_uri, error) from error
 
 
-def _runs(client: MlflowClient) -> Iterator[Run]:
+def _runs(client: MlflowClient, tag: str) -> Iterator[Run]:
     experiments = [experiment.experiment_id for experiment in client.search_experiments(view_type=ViewType.ALL)]
     token = None
     while True:
         page = client.search_runs(
             experiments,
-            f"tags.`{CONFIG_TAG}` LIKE '%'",
+            f"tags.`{tag}` LIKE '%'",
             run_view_type=ViewType.ACTIVE_ONLY,
             order_by=["attributes.start_time DESC"],
             page_token=token,
@@ -114,6 +120,6 @@ def _size(files: ArtifactRepository, path: str | None = None) -> int:
     )
 
 
-def _to_past_run(run: Run) -> PastRun:
+def _to_past_run(run: Run, tag: str) -> PastRun:
     started_at = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-    return PastRun(str(run.info.run_id), str(run.info.run_name), started_at)
+    return PastRun(str(run.info.run_id), str(run.info.run_name), started_at, str(run.data.tags[tag]))

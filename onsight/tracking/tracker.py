@@ -10,10 +10,12 @@ from onsight.config import MlflowConfig
 from onsight.domain import DatasetVersion
 from onsight.settings import Settings
 
-__all__ = ["CONFIG_TAG", "RunStatus", "TrackedRun", "Tracker", "open_tracker"]
+__all__ = ["CONFIG_TAG", "DRIFT_TAG", "RunStatus", "TrackedRun", "Tracker", "open_tracker"]
 
 # On every run that a flow opens: the digest of the config that it was opened with.
 CONFIG_TAG = "onsight.config_sha"
+# On every run of the drift monitor: its own id of the run.
+DRIFT_TAG = "onsight.drift_run"
 
 RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 

@@ -76,7 +76,7 @@ class DriftCollector(Collector):
 
 
 def _alert_metrics(found: _Found) -> Iterator[Metric]:
-    alerts = CounterMetricFamily("onsight_drift_alerts", "Confirmed drifts that people were told of", labels=["model"])
+    alerts = CounterMetricFamily("onsight_drift_alerts", "Alerts on confirmed drifts", labels=["model"])
     for model_name, count in found.alerts.items():
         alerts.add_metric([model_name], count)
     newest = GaugeMetricFamily(

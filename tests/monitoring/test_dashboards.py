@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from onsight.db import (
     DriftResultRecord,
     LabelArrival,
     open_database,
-    record_drift_alert,
+    raise_drift_alert,
     record_drift_results,
     replace_accuracy,
     upgrade,
@@ -92,7 +92,9 @@ def find_drift(service: ServiceProcess) -> None:
     )  # fmt: skip
     database = open_database(f"sqlite:///{service.state_dir}/predictions.db")
     record_drift_results(database, [replace(result, test="uae"), result])
-    record_drift_alert(database, DriftAlertRecord(run_id, now, "cells", 1, "darker", "reports/1.html"))
+    raise_drift_alert(
+        database, DriftAlertRecord(run_id, now, "cells", 1, "darker", "reports/1.html"), timedelta(hours=24)
+    )
     database.close()
 
 

@@ -94,7 +94,7 @@ def test_upgrade_from_empty_makes_what_the_tables_say(empty_url: str) -> None:
         indices = {index["name"] for index in inspect(connection).get_indexes("predictions")}
     database.close()
     assert difference == []
-    assert revision == "0005"
+    assert revision == "0006"
     assert indices == {"ix_predictions_created_at", "ix_predictions_version_newest"}
 
 

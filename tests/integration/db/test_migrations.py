@@ -14,12 +14,14 @@ from sqlalchemy import Connection, MetaData, func, inspect, select
 
 from onsight.db import (
     Database,
+    DriftAlertRecord,
     WindowQuery,
     WorkerReport,
     create_api_key,
     find_prediction,
     live_workers,
     newest_desired,
+    newest_drift_alert,
     open_database,
     read_window,
     record_desired,
@@ -160,3 +162,19 @@ def assert_works_on(database: Database) -> None:
     assert newest is not None
     assert newest.bundle_name == "cells-v2"
     assert [worker.worker_id for worker in live_workers(database)] == ["b-1"]
+
+
+def test_upgrade_when_an_earlier_release_raised_an_alert_then_it_counts_as_told(empty_url: str) -> None:
+    database = open_database(empty_url)
+    with database.transaction() as connection:
+        migrate_to(connection, "0005")
+        tables = MetaData()
+        tables.reflect(connection)
+        run_id = _ID.replace("-", "") if connection.dialect.name == "sqlite" else _ID
+        alert = {"run_id": run_id, "raised_at": NOON, "model_name": "cells", "model_version": 1}
+        connection.execute(tables.tables["drift_alerts"].insert().values(alert | {"cause": "darker", "report": "r"}))
+
+    upgrade(database)
+
+    assert newest_drift_alert(database, "cells", 1) == DriftAlertRecord(_ID, NOON, "cells", 1, "darker", "r", NOON)
+    database.close()

@@ -25,10 +25,20 @@ from sqlalchemy import select
 from flows.summary import RunSummary
 from onsight.bundle import BundleParts, GoldenImages, OnnxClassifier, publish_bundle
 from onsight.config import read_config
-from onsight.db import Database, DriftAlertRow, DriftResultRow, WindowQuery, open_database, read_window
+from onsight.db import (
+    Database,
+    DriftAlertRow,
+    DriftResultRow,
+    PredictionRecord,
+    WindowQuery,
+    insert_predictions,
+    open_database,
+    read_window,
+    uuid7,
+)
 from onsight.domain import BundleMetadata, DatasetVersion, Split
 from onsight.drift import DetectorSpec, fit_detector, save_detector, write_reference
-from onsight.errors import StorageError
+from onsight.errors import BundleError, StorageError
 from onsight.serving import predict_files
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -84,13 +94,13 @@ def bundle_name(
 
 @pytest.fixture
 def service(settings: Settings, bundle_name: str, tmp_path: Path, prefect_api_url: str) -> Iterator[ServiceProcess]:
-    """A service of the same place that serves the bundle, and Prefect's variable that says so."""
+    """A service of the same place that serves the bundle; Prefect's variable still names what was deployed before."""
     running = ServiceProcess(tmp_path, ONSIGHT_CENTRAL_STORAGE_URL=settings.central_storage_url)
     assert running.state_dir == settings.state_dir
     running.start()
     running.deploy(bundle_name)
     with temporary_settings({PREFECT_API_URL: prefect_api_url}):
-        Variable.set("current_model_metadata_file", f"models/{bundle_name}.yaml", overwrite=True)
+        Variable.set("current_model_metadata_file", "models/plankton-v9.yaml", overwrite=True)
     yield running
     running.kill()
 
@@ -171,6 +181,17 @@ class Place:
     def alerts(self) -> list[Any]:
         return self._rows(DriftAlertRow, DriftAlertRow.raised_at)
 
+    def answered_before(self, version: int) -> None:
+        """A prediction of another version."""
+        values: dict[str, Any] = dict.fromkeys(PredictionRecord.__dataclass_fields__, 1)
+        values |= {
+            "prediction_id": str(uuid7()), "request_id": "before", "model_name": "plankton", "model_version": version,
+            "created_at": datetime.now(UTC), "probabilities": [1.0], "top_class": CLASSES[0], "confidence": 1.0,
+            "uae_feats": [0.5], "bbsd_feats": [1.0], "image_sha256": "0" * 64, "image_format": "PNG",
+            "client": "127.0.0.1", "timings_ms": {},
+        }  # fmt: skip
+        insert_predictions(self.database, [PredictionRecord(**values)])
+
     def _rows(self, model: Any, order: Any) -> list[Any]:
         with self.database.transaction() as connection:
             return list(connection.execute(select(*model.__table__.c).order_by(order)))
@@ -223,6 +244,8 @@ def test_monitor_when_the_camera_goes_bad_then_confirms_and_tells_once(
     assert [row.verdict for row in verdicts] == ["no drift"] + ["drift"] * 4
     assert [row.details["confirmed"] for row in verdicts] == [False, False, False, True, True]
     assert verdicts[0].details["versions"]["bundle"] == "plankton-v1"
+    assert [bool(row.details["report"]) for row in verdicts] == [False, True, True, True, True]
+    assert alert.told_at is not None
     assert len(verdicts[-1].details["most_drifted"]) == 45
     assert alert.run_id == verdicts[3].run_id
     check_evidence(place, verdicts[3])
@@ -279,8 +302,41 @@ def test_monitor_when_storage_and_mlflow_and_webhook_fail_then_the_results_stay_
     verdict = place.verdicts()[-1]
     assert (verdict.verdict, verdict.details["confirmed"], verdict.details["report"]) == ("drift", True, "")
     assert len(verdict.details["problems"]) == 2
-    assert (webhook.posts, place.alerts()) == ([], [])
+    assert webhook.posts == []
+    (alert,) = place.alerts()
+    assert (alert.run_id, alert.told_at) == (verdict.run_id, None)
 
     reports.unlink()
+    place.traffic.send(photographs[1][3:6], bad_camera)
     place.monitor()
+    (told,) = place.alerts()
+    assert told.run_id == alert.run_id
+    assert told.told_at is not None
+    (post,) = webhook.posts
+    assert (post["run_id"], post["p_value"], post["links"]) == (alert.run_id, pytest.approx(verdict.p_value), {})
+
+    place.traffic.send(photographs[1][6:9], bad_camera)
+    assert place.monitor().title == "plankton-v1: drift, confirmed"
     assert len(webhook.posts) == len(place.alerts()) == 1
+
+
+@pytest.mark.slow
+def test_monitor_when_a_detector_and_an_old_version_are_damaged_then_people_are_told_and_the_run_fails(
+    place: Place, webhook: WebhookServer, photographs: tuple[list[Path], list[Path]]
+) -> None:
+    raw = yaml.safe_load(place.config.read_text())
+    raw["monitor"]["alert"] = {"drifted": 1, "of_last": 1}
+    place.config.write_text(yaml.safe_dump(raw))
+    models = Path(place.settings.central_storage_url) / "models"
+    (models / "plankton-v1_uae/reference.npz").write_bytes(b"damaged")
+    place.answered_before(version=7)
+    (models / "plankton-v7.yaml").write_text("damaged")
+    place.traffic.send(photographs[1], bad_camera)
+
+    with pytest.raises(BundleError, match="plankton-v1_uae"):
+        place.monitor()
+
+    (verdict,) = place.verdicts()
+    assert (verdict.verdict, verdict.details["confirmed"], len(verdict.details["problems"])) == ("drift", True, 1)
+    assert len(webhook.posts) == len(place.alerts()) == 1
+    assert "Verdict: <strong>drift</strong>" in Path(verdict.details["report"]).read_text()

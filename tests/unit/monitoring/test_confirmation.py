@@ -43,7 +43,7 @@ def test_confirm_drift_counts_the_last_verdicts(
 
     found = confirm_drift(verdicts[-1], verdicts[-2::-1], None, AlertConfig(drifted=drifted, of_last=of_last))
 
-    assert (found.is_confirmed, found.n_drift, found.is_told) == (confirmed, counted, confirmed)
+    assert (found.is_confirmed, found.n_drift, found.is_due) == (confirmed, counted, confirmed)
 
 
 def test_confirm_drift_when_nothing_came_since_then_the_window_counts_once() -> None:
@@ -54,15 +54,34 @@ def test_confirm_drift_when_nothing_came_since_then_the_window_counts_once() -> 
     assert (found.is_confirmed, found.n_drift, found.n_verdicts) == (False, 1, 1)
 
 
-@pytest.mark.parametrize(("hours_ago", "told"), [(1, False), (23, False), (24, True), (100, True)])
-def test_confirm_drift_when_people_were_told_then_waits_for_the_cool_down(hours_ago: int, told: bool) -> None:
-    now = verdict("D", 200)
-    alert = DriftAlertRecord("run", now.tested_at - timedelta(hours=hours_ago), "cells", 1, "darker", "r.html")
+def alert_of(hours_ago: int, told_hours_ago: int | None) -> DriftAlertRecord:
+    """Raised and told so long before hour 200."""
+    now = NOON + timedelta(hours=200)
+    told_at = None if told_hours_ago is None else now - timedelta(hours=told_hours_ago)
+    return DriftAlertRecord("run", now - timedelta(hours=hours_ago), "cells", 1, "darker", "r.html", told_at)
+
+
+@pytest.mark.parametrize(("hours_ago", "due"), [(1, False), (23, False), (24, True), (100, True)])
+def test_confirm_drift_when_people_were_told_then_waits_for_the_cool_down(hours_ago: int, due: bool) -> None:
+    now, alert = verdict("D", 200), alert_of(hours_ago + 10, hours_ago)
+    assert alert.told_at is not None
 
     found = confirm_drift(now, [], alert, AlertConfig(drifted=1, of_last=1, cool_down_hours=24))
 
-    assert (found.is_confirmed, found.is_told) == (True, told)
-    assert found.quiet_until == (None if told else alert.raised_at + timedelta(hours=24))
+    assert (found.is_confirmed, found.is_due, found.untold) == (True, due, None)
+    assert found.quiet_until == (None if due else alert.told_at + timedelta(hours=24))
+
+
+@pytest.mark.parametrize(("hours_ago", "pending"), [(1, True), (23, True), (24, False)])
+def test_confirm_drift_when_nobody_was_told_then_the_alert_is_due_until_it_is_stale(
+    hours_ago: int, pending: bool
+) -> None:
+    alert = alert_of(hours_ago, None)
+
+    found = confirm_drift(verdict("D", 200), [], alert, AlertConfig(drifted=1, of_last=1, cool_down_hours=24))
+
+    assert (found.is_due, found.quiet_until) == (True, None)
+    assert found.untold == (alert if pending else None)
 
 
 def test_alert_config_when_it_asks_for_more_than_it_looks_at_then_is_refused() -> None:

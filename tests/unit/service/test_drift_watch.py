@@ -15,7 +15,7 @@ from onsight.db import (
     DriftAlertRecord,
     DriftResultRecord,
     open_database,
-    record_drift_alert,
+    raise_drift_alert,
     record_drift_results,
     upgrade,
     uuid7,
@@ -66,7 +66,9 @@ def test_drift_watch_when_nothing_was_tested_then_gives_no_sample(database: Data
 def test_drift_watch_when_a_drift_was_told_then_shows_the_newest_run_and_alert(database: Database) -> None:
     record_run(database, "no drift", NOON)
     run_id = record_run(database, "drift", NOON + timedelta(hours=1), confirmed=True)
-    record_drift_alert(database, DriftAlertRecord(run_id, NOON, "cells", 3, 'darker\n"quoted"', "r/1.html"))
+    raise_drift_alert(
+        database, DriftAlertRecord(run_id, NOON, "cells", 3, 'darker\n"quoted"', "r/1.html"), timedelta(hours=24)
+    )
     metrics = Metrics()
 
     DriftWatch(database, metrics.drift).refresh()
