@@ -18,7 +18,7 @@ from onsight.registry import open_registry
 from onsight.retention import Place, RetentionReport, as_markdown
 from onsight.settings import Settings
 from onsight.storage import open_store
-from tasks.retention import clear_rows, clear_versions, list_kept_images
+from tasks.retention import clear_drift_reports, clear_rows, clear_versions, list_kept_images
 
 __all__ = ["retention_flow", "start"]
 
@@ -47,8 +47,10 @@ def retention_flow(config: RetentionFlowConfig) -> RunSummary:
             stages.say(f"{n_kept} images are kept whatever their age")
         with stages.stage("rows"):
             shares = clear_rows(database, config.rows, now, apply=config.apply)
+        place = Place(database, open_registry(settings), open_store(settings))
+        with stages.stage("drift reports"):
+            shares += clear_drift_reports(place, config.rows, settings, now, apply=config.apply)
         with stages.stage("versions and runs"):
-            place = Place(database, open_registry(settings), open_store(settings))
             rules = (config.versions, config.runs)
             shares += clear_versions(place, rules, settings, now, apply=config.apply)
     report = RetentionReport(config.apply, tuple(shares), n_kept)

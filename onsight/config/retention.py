@@ -14,7 +14,9 @@ class RowRetention(Section):
 
     predictions_days: float = Field(180.0, ge=1, description="but those with feedback, review or an alert")
     api_log_days: float = Field(30.0, ge=1)
-    drift_results_days: float = Field(365.0, ge=1, description="but those of a run that raised an alert")
+    drift_results_days: float = Field(
+        365.0, ge=1, description="and the monitor's reports, but those of a run that raised an alert"
+    )
     retraining_decisions_days: float = Field(365.0, ge=1, description="but those that fired")
     batch_rows: int = Field(5000, ge=1, le=100_000, description="deleted in one transaction")
 

@@ -1,5 +1,6 @@
 """Retention: what the platform collects and no longer needs is named first, and removed only when asked to."""
 
+from onsight.retention.drift_reports import collect_drift_pages, collect_drift_runs
 from onsight.retention.images import keep_images
 from onsight.retention.report import RetentionReport, Share, as_markdown
 from onsight.retention.rows import age_rows
@@ -14,6 +15,8 @@ __all__ = [
     "Share",
     "age_rows",
     "as_markdown",
+    "collect_drift_pages",
+    "collect_drift_runs",
     "collect_runs",
     "collect_versions",
     "keep_images",
