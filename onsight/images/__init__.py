@@ -13,8 +13,10 @@ from onsight.images.reading import (
     reduced_size,
     resize_image,
 )
+from onsight.images.room import DecodingRoom
 
 __all__ = [
+    "DecodingRoom",
     "ImageFile",
     "ImageLimits",
     "ImageProperties",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from PIL import Image
 
 from onsight.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
+from onsight.images.room import DecodingRoom
 
 __all__ = ["DEFAULT_LIMITS", "ImageLimits", "open_header"]
 
@@ -19,12 +20,16 @@ class ImageLimits:
     Attributes:
         max_bytes: Of the file.
         max_pixels: Width times height, as the header says.
+        max_side: Width or height; a resize needs about 32 bytes for each pixel of a side, however short the other is.
         formats: Pillow's names of the formats that are read; no other decoder ever sees the bytes.
+        room: Where they are decoded, if what is decoded at once has a bound.
     """
 
     max_bytes: int = 20 * 1024 * 1024
     max_pixels: int = 50_000_000
+    max_side: int = 65_535
     formats: tuple[str, ...] = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "PPM")
+    room: DecodingRoom | None = field(default=None, compare=False)
 
 
 DEFAULT_LIMITS = ImageLimits()
@@ -36,7 +41,7 @@ def open_header(content: bytes, limits: ImageLimits) -> Image.Image:
     Raises:
         UnreadableImageError: The bytes are no image.
         UnsupportedImageError: A format that is not read.
-        ImageTooLargeError: More bytes or pixels than the limits allow.
+        ImageTooLargeError: More bytes or pixels than the limits allow, or a longer side.
     """
     if not content:
         raise UnreadableImageError("the file is empty")
@@ -56,9 +61,20 @@ def open_header(content: bytes, limits: ImageLimits) -> Image.Image:
         raise UnreadableImageError(
             "not an image, or its header is damaged", f"formats that are read: {', '.join(limits.formats)}"
         ) from error
-    if image.width * image.height > limits.max_pixels:
-        raise _too_many_pixels(f"{image.width} x {image.height} pixels", limits)
+    _check_size(image.size, limits)
     return image
+
+
+def _check_size(size: tuple[int, int], limits: ImageLimits) -> None:
+    width, height = size
+    if width * height > limits.max_pixels:
+        raise _too_many_pixels(f"{width} x {height} pixels", limits)
+    if max(size) > limits.max_side:
+        raise ImageTooLargeError(
+            f"{width} x {height} pixels; a side may have at most {limits.max_side}",
+            "cut it into pieces",
+            max_side=limits.max_side,
+        )
 
 
 def _too_many_pixels(what: str, limits: ImageLimits) -> ImageTooLargeError:

@@ -5,6 +5,7 @@ Whatever reads pictures goes through here, so that a network sees the same pixel
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -33,6 +34,8 @@ ImageArray = NDArray[np.uint8]
 
 # With fewer spare pixels the decoder's own filter shows in the result.
 _SPARE = 1.5
+# A JPEG that is reduced takes at most this part of what a decoded image of its size does.
+_JPEG_SHARE = 3
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,11 @@ def decode_image(content: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageA
     Raises:
         UnreadableImageError: The bytes are no image, or a damaged one.
         UnsupportedImageError: A format or a kind of pixel that is not read.
-        ImageTooLargeError: More bytes or pixels than the limits allow.
+        ImageTooLargeError: More bytes or pixels than the limits allow, or a longer side.
     """
-    return np.array(load_rgb(open_header(content, limits)), dtype=np.uint8)
+    header = open_header(content, limits)
+    with _room_for(header, None, limits):
+        return np.array(load_rgb(header), dtype=np.uint8)
 
 
 def resize_image(image_rgb_hwc: ImageArray, width: int, height: int) -> ImageArray:
@@ -109,9 +114,10 @@ def read_image_file(content: bytes, width: int, height: int, limits: ImageLimits
         ImageError: As ``decode_image``.
     """
     header = open_header(content, limits)
-    size, kind = header.size, str(header.format)
-    decoded = load_rgb(header, _ample(header, width, height))
-    return ImageFile(np.array(resize(decoded, width, height), dtype=np.uint8), *size, kind)
+    size, kind, enough = header.size, str(header.format), _ample(header, width, height)
+    with _room_for(header, enough, limits):
+        pixels = np.array(resize(load_rgb(header, enough), width, height), dtype=np.uint8)
+    return ImageFile(pixels, *size, kind)
 
 
 def decode_reduced(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
@@ -124,9 +130,10 @@ def decode_reduced(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_
         ImageError: As ``decode_image``.
     """
     header = open_header(content, limits)
-    size = _upright_fit(header, max_side)
-    image = load_rgb(header, fitting_size(header.size, max_side))
-    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    size, enough = _upright_fit(header, max_side), fitting_size(header.size, max_side)
+    with _room_for(header, enough, limits):
+        image = load_rgb(header, enough)
+        return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def reduced_size(content: bytes, max_side: int, limits: ImageLimits = DEFAULT_LIMITS) -> tuple[int, int]:
@@ -173,6 +180,17 @@ def _read_bytes(path: Path, limits: ImageLimits) -> bytes:
             return file.read(limits.max_bytes + 1)
     except OSError as error:
         raise UnreadableImageError(f"the file cannot be read ({error.strerror})") from error
+
+
+def _room_for(header: Image.Image, enough: tuple[int, int] | None, limits: ImageLimits) -> AbstractContextManager[None]:
+    if limits.room is None:
+        return nullcontext()
+    n_pixels = header.width * header.height
+    if header.format == "JPEG" and enough is not None:
+        scale = max(1, min(8, header.width // enough[0], header.height // enough[1]))
+        # Its decoder scales in steps of two, and keeps the coefficients of a progressive one: 6 bytes for each pixel.
+        n_pixels = max(n_pixels // (1 << scale.bit_length() - 1) ** 2, n_pixels // _JPEG_SHARE)
+    return limits.room.hold(n_pixels)
 
 
 def _ample(header: Image.Image, width: int, height: int) -> tuple[int, int] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from onsight.settings import Settings
+from services.dl_service.cores import usable_cores
 
 # The process that only watches over the workers reads settings too, and needs none of these: they take a second.
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ class ServiceSettings(Settings):
         """How much one worker takes on at once."""
         from services.dl_service.batching import BatchLimits
 
-        cores = len(os.sched_getaffinity(0))
-        threads = self.inference_threads or max(1, cores // self.workers)
+        threads = self.inference_threads or max(1, usable_cores() // self.workers)
         return BatchLimits(threads, self.queue_size, self.max_batch, self.request_deadline_s)
 
     @property
@@ -124,10 +123,11 @@ class ServiceSettings(Settings):
 
     @property
     def image_limits(self) -> ImageLimits:
-        """What an uploaded image may be."""
-        from onsight.images import ImageLimits
+        """What an uploaded image may be; each call makes a decoding room of its own."""
+        from onsight.images import DecodingRoom, ImageLimits
 
-        return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_image_pixels)
+        room = DecodingRoom(self.max_image_pixels)
+        return ImageLimits(max_bytes=self.max_body_bytes, max_pixels=self.max_image_pixels, room=room)
 
     def check(self) -> None:
         """Refuses what this installation cannot do.

@@ -52,6 +52,8 @@ def bombs() -> Iterator[CorpusFile]:
     """Small files of huge pictures; each is to be refused before it is decoded."""
     yield CorpusFile("bomb-png-168-megapixels", _black_png(14_000, 12_000), TOO_LARGE)
     yield CorpusFile("bomb-png-one-pixel-too-many", _black_png(50_000_001, 1), TOO_LARGE)
+    yield CorpusFile("bomb-png-one-row-of-50-megapixels", _black_png(50_000_000, 1), TOO_LARGE)
+    yield CorpusFile("bomb-png-one-column", _black_png(1, 65_536), TOO_LARGE)
     yield CorpusFile("bomb-png-900-megapixels", bomb_png(), TOO_LARGE)
     yield CorpusFile("bomb-png-largest-header", png_header(2**31 - 1, 2**31 - 1) + chunk(b"IDAT", b""), REFUSED)
     yield CorpusFile("bomb-gif-canvas", _gif(65_535, 65_535), TOO_LARGE)

@@ -190,6 +190,15 @@ def test_decode_of_an_animation_takes_the_first_picture() -> None:
             id="32 bit",
         ),
         pytest.param(png_header(8000, 8000), ImageTooLargeError, "8000 x 8000 pixels; at most 50000000", id="large"),
+        pytest.param(
+            png_header(50_000_000, 1),
+            ImageTooLargeError,
+            "50000000 x 1 pixels; a side may have at most 65535",
+            id="wide",
+        ),
+        pytest.param(
+            png_header(1, 65_536), ImageTooLargeError, "1 x 65536 pixels; a side may have at most 65535", id="high"
+        ),
         pytest.param(png_header(99_999, 99_999), ImageTooLargeError, "far too many pixels", id="bomb"),
         pytest.param(bytes(21 * 1024 * 1024), ImageTooLargeError, "larger than the 20971520 bytes", id="long file"),
     ],
@@ -198,6 +207,11 @@ def test_decode_of_bad_bytes_says_what_is_wrong(content: bytes, error: type[Imag
     with pytest.raises(error, match=message) as caught:
         decode_image(content)
     assert type(caught.value) is error
+
+
+def test_read_of_the_longest_side_that_is_allowed_gives_pixels() -> None:
+    for size in ((65_535, 1), (1, 65_535)):
+        assert read_image(encode(Image.new("L", size)), 8, 8).shape == (8, 8, 3)
 
 
 def test_decode_obeys_the_formats_of_the_limits() -> None:
