@@ -91,14 +91,21 @@ class OutboxShipper:
     def _run(self) -> None:
         pause_s = self._interval_s
         while not self._stop.wait(pause_s):
-            try:
-                report = self.ship()
-            except Exception:  # noqa: BLE001 - the thread outlives whatever a disk or a driver comes up with
-                _LOG.exception("the outbox could not be shipped")
-                report = ShipReport(0, 0, failed=True)
+            report = self._ship_and_tell()
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2) if report.failed else self._interval_s
+
+    def _ship_and_tell(self) -> ShipReport:
+        report = ShipReport(0, 0, failed=True)
+        try:
+            report = self.ship()
+        except Exception:  # noqa: BLE001 - the thread outlives whatever a disk or a driver comes up with
+            _LOG.exception("the outbox could not be shipped")
+        try:
             if self._observer is not None:
                 self._observer(report)
-            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2) if report.failed else self._interval_s
+        except Exception:  # noqa: BLE001 - as above: metrics are files too, where there are several workers
+            _LOG.exception("nobody could be told what became of the outbox")
+        return report
 
     def _ship_segment(self, path: Path) -> tuple[int, int]:
         with claim(path) as is_ours:

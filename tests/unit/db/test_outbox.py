@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -235,6 +237,23 @@ def test_close_ships_what_is_left(outbox: Outbox, database: Database) -> None:
     shipper.close()
 
     assert rows(database) == (1, 0)
+
+
+def test_shipper_outlives_an_observer_that_raises(
+    outbox: Outbox, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    was_told = threading.Semaphore(0)
+
+    def observe(_: ShipReport) -> None:
+        was_told.release()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    shipper = OutboxShipper(outbox, database, interval_s=0.01, observer=observe)
+    shipper.start()
+
+    assert all(was_told.acquire(timeout=30) for _ in range(3))
+    shipper.close()
+    assert "nobody could be told" in caplog.text
 
 
 def test_segment_of_a_killed_process_is_taken_over_and_that_of_a_living_one_is_not(
