@@ -15,7 +15,7 @@ from onsight.db.feedback import OPINION_COLUMNS, opinion_of
 from onsight.db.monitoring_tables import AccuracyRow, FeedbackRow
 from onsight.db.opinions import Opinion
 from onsight.db.tables import PredictionRow
-from onsight.db.windows import GOLDEN_REQUEST_PREFIX
+from onsight.db.windows import is_traffic
 
 __all__ = [
     "AccuracyGroup",
@@ -202,5 +202,4 @@ def _answers(model_name: str, model_version: int, since: datetime, *, with_proba
 
 
 def _is_traffic(since: datetime) -> ColumnElement[bool]:
-    row = PredictionRow
-    return and_(row.created_at >= since, row.request_id.not_like(f"{GOLDEN_REQUEST_PREFIX}%"))
+    return and_(PredictionRow.created_at >= since, is_traffic())

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from onsight.db.engine import Database
 from onsight.db.monitoring_tables import DriftResultRow, FeedbackRow, ReviewItemRow
 from onsight.db.tables import PredictionRow
-from onsight.db.windows import GOLDEN_REQUEST_PREFIX
+from onsight.db.windows import is_traffic
 
 __all__ = ["UnjudgedPrediction", "most_drifted", "opinions_in_conflict", "reviewed_features", "unjudged_predictions"]
 
@@ -149,6 +149,6 @@ def _eligible(model_name: str, model_version: int) -> Select[Any]:
     chosen = select(_ROW.image_sha256).join(_ITEM, _ITEM.prediction_id == _ROW.prediction_id)
     return select(_ROW.prediction_id, _ROW.image_sha256, _ROW.probabilities, _ROW.uae_feats).where(
         _is_of(model_name, model_version),
-        _ROW.request_id.not_like(f"{GOLDEN_REQUEST_PREFIX}%"),
+        is_traffic(),
         _ROW.image_sha256.not_in(chosen),
     )

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from onsight.db.engine import Database
 from onsight.db.tables import PredictionRow
 
-__all__ = ["GOLDEN_REQUEST_PREFIX", "PROPERTY_NAMES", "PredictionWindow", "WindowQuery", "read_window"]
+__all__ = ["GOLDEN_REQUEST_PREFIX", "PROPERTY_NAMES", "PredictionWindow", "WindowQuery", "is_traffic", "read_window"]
 
 # A deployment's golden images are answered and logged like any other, but they are no traffic.
 GOLDEN_REQUEST_PREFIX = "golden-"
@@ -73,6 +73,11 @@ class PredictionWindow:
         return len(self.prediction_ids)
 
 
+def is_traffic() -> ColumnElement[bool]:
+    """Of a prediction, whether its image is no golden one. Not LIKE: SQLite's knows no upper and lower case."""
+    return func.substr(PredictionRow.request_id, 1, len(GOLDEN_REQUEST_PREFIX)) != GOLDEN_REQUEST_PREFIX
+
+
 def read_window(database: Database, query: WindowQuery) -> PredictionWindow:
     """Reads a window, without the predictions of golden images.
 
@@ -110,7 +115,7 @@ def _ids_query(query: WindowQuery) -> Select[tuple[str]]:
     found = (
         select(row.prediction_id)
         .where(row.model_name == query.model_name, row.model_version == query.model_version)
-        .where(row.request_id.not_like(f"{GOLDEN_REQUEST_PREFIX}%"))
+        .where(is_traffic())
         .order_by(row.created_at.desc(), row.prediction_id.desc())
         .limit(query.max_rows)
         # A cursor on the server: the driver would fetch a million ids at once.

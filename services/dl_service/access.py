@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import re
 from collections.abc import Iterable
 from typing import Final, Protocol
 
 from onsight.db import Scope
-from services.dl_service.errors import ForbiddenError
+from services.dl_service.errors import ForbiddenError, UnauthorizedError, UnknownHostError
 
 __all__ = ["OPEN", "ROUTE_SCOPES", "Guard", "KeyCheck", "is_loopback", "needs_keys", "scope_of"]
 
@@ -42,6 +43,8 @@ ROUTE_SCOPES: dict[tuple[str, str], Scope | None] = {
 }
 
 _READ_HEADERS = (b"authorization", b"x-api-key", b"origin", b"host")
+# The names that this machine has for itself, with any port.
+_LOCAL_HOST = re.compile(rb"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _EXACT = {rule: scope for rule, scope in ROUTE_SCOPES.items() if not rule[1].endswith("*")}
 _BELOW = sorted(
     ((method, path[:-1], scope) for (method, path), scope in ROUTE_SCOPES.items() if path.endswith("*")),
@@ -67,10 +70,13 @@ class Guard:
 
     Args:
         keys: None where the service stands open.
+        is_local: Whether it stands open for this machine alone. Requests must then call it by a name of this machine: a
+            web site may give its own name this machine's address, and its pages would pass for the service's own.
     """
 
-    def __init__(self, keys: KeyCheck | None) -> None:
+    def __init__(self, keys: KeyCheck | None, *, is_local: bool = False) -> None:
         self._keys = keys
+        self._is_local = is_local and keys is None
         if keys is None:
             _LOG.warning("the service stands open: it asks nobody for an API key")
 
@@ -84,16 +90,40 @@ class Guard:
         Raises:
             UnauthorizedError: No valid key.
             ForbiddenError: The key may not do this.
+            UnknownHostError: The service stands open for this machine, and was called by another machine's name.
         """
+        given = {name: value for name, value in headers if name in _READ_HEADERS}
+        if self._is_local:
+            _refuse_other_names(given.get(b"host"))
         scope = scope_of(method, path)
         if scope is OPEN:
             return ""
-        given = {name: value for name, value in headers if name in _READ_HEADERS}
         if self._keys is None:
             if scope == "admin":
                 _refuse_other_sites(given.get(b"origin"), given.get(b"host"))
             return ""
         return self._keys.authorize(given.get(b"authorization"), given.get(b"x-api-key"), scope)
+
+    def is_admin(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a request may do everything: by its key, or because the service stands open."""
+        if self._keys is None:
+            return True
+        given = dict(headers)
+        try:
+            self._keys.authorize(given.get(b"authorization"), given.get(b"x-api-key"), "admin")
+        except (UnauthorizedError, ForbiddenError):
+            return False
+        return True
+
+
+def _refuse_other_names(host: bytes | None) -> None:
+    """Every browser sends the name that the page's address has; who sends none is no browser."""
+    if host is not None and not _LOCAL_HOST.fullmatch(host):
+        raise UnknownHostError(
+            f"the service stands open for this machine alone, and is not called {host[:100].decode('latin-1')!r}",
+            "call it localhost or 127.0.0.1; behind a proxy, or under another name, let it ask for API keys "
+            "(ONSIGHT_REQUIRE_API_KEYS=true)",
+        )
 
 
 def _refuse_other_sites(origin: bytes | None, host: bytes | None) -> None:

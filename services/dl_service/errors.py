@@ -26,6 +26,7 @@ __all__ = [
     "UnauthorizedError",
     "UnexplainableError",
     "UnknownClassError",
+    "UnknownHostError",
     "UnknownModelError",
     "UnknownPredictionError",
     "UnknownReviewItemError",
@@ -87,6 +88,10 @@ class RolledBackError(ServiceError):
 
 class UnauthorizedError(ServiceError):
     """No valid API key came with the request."""
+
+
+class UnknownHostError(ServiceError):
+    """The service is open to this machine, and was called by a name that is not this machine's."""
 
 
 class UnknownModelError(ServiceError):

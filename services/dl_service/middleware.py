@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from onsight.db import ApiCallRecord, uuid7
+from onsight.db import GOLDEN_REQUEST_PREFIX, ApiCallRecord, uuid7
 from onsight.errors import StorageError
 from services.dl_service.logs import current_request_id
 from services.dl_service.predict_endpoint import PREDICT_PATHS, PREDICT_ROUTE, predict
@@ -23,6 +23,7 @@ __all__ = ["PROBE_ROUTES", "RequestObserver"]
 
 _LOG = logging.getLogger("services.dl_service.access")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_RESERVED_PREFIX = GOLDEN_REQUEST_PREFIX.encode()
 # Asked every few seconds by machines: counted, not logged one by one.
 PROBE_ROUTES = frozenset(
     {"/livez", "/readyz", "/health_check", "/metrics", "/v2/health/live", "/v2/health/ready", "/v2/models/{name}/ready"}
@@ -102,9 +103,17 @@ class RequestObserver:
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value) and _may_have(scope, value):
             return str(value.decode())
     return uuid7().hex
+
+
+def _may_have(scope: Scope, request_id: bytes) -> bool:
+    """Whether the caller may choose this id: what is marked as golden counts neither as traffic nor for drift."""
+    if not request_id.lower().startswith(_RESERVED_PREFIX):
+        return True
+    service: ServiceState = scope["app"].state.service
+    return service.guard.is_admin(scope["headers"])
 
 
 def _observe(call: _Call) -> None:

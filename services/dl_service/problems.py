@@ -75,6 +75,7 @@ PROBLEMS: dict[type[library.OnsightError], Problem] = {
     service.OverloadedError: Problem(503, "overloaded", "The service is overloaded"),
     service.ReceiveTimeoutError: Problem(408, "receive_timeout", "The body did not arrive in time"),
     service.UnauthorizedError: Problem(401, "unauthorized", "A valid API key is needed"),
+    service.UnknownHostError: Problem(421, "unknown_host", "The service does not have this name"),
     service.UnknownModelError: Problem(404, "unknown_model", "There is no such model"),
     service.ExplainRequestError: Problem(422, "invalid_explain", "Not an explanation that can be asked for"),
     service.FeedbackRequestError: Problem(422, "invalid_feedback", "Not an opinion that can be kept"),

@@ -108,10 +108,13 @@ def test_upgrade_when_up_to_date_changes_nothing(database: Database) -> None:
 
 def test_read_window_leaves_golden_images_out(database: Database) -> None:
     upgrade(database)
-    golden = replace(prediction(), prediction_id=str(uuid7()), request_id=f"{GOLDEN_REQUEST_PREFIX}1")
-    insert_predictions(database, [prediction(), golden])
+    ids = (f"{GOLDEN_REQUEST_PREFIX}1", f"{GOLDEN_REQUEST_PREFIX.upper()}1", "goldenrod-1")
+    golden, *others = (replace(prediction(), prediction_id=str(uuid7()), request_id=request_id) for request_id in ids)
+    insert_predictions(database, [golden, *others])
 
-    assert len(read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))) == 1
+    found = read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))
+
+    assert set(found.prediction_ids) == {other.prediction_id for other in others}
 
 
 def test_upgrade_by_several_processes_at_once_all_succeed(empty_url: str) -> None:

@@ -120,7 +120,7 @@ def test_content_type_of_any_kind_gets_a_right_answer(http: httpx.Client, media_
 def test_headers_of_any_kind_do_no_harm(
     service: ServiceProcess, http: httpx.Client, headers: list[bytes], body: bytes
 ) -> None:
-    head = b"\r\n".join([b"POST /predict HTTP/1.1", b"Host: x", b"Connection: close", *headers])
+    head = b"\r\n".join([b"POST /predict HTTP/1.1", b"Host: localhost", b"Connection: close", *headers])
 
     assert_sound(service, http, exchange(service.port, head + b"\r\n\r\n" + body))
 
@@ -130,7 +130,7 @@ def test_headers_of_any_kind_do_no_harm(
 def test_target_of_any_kind_does_no_harm(
     service: ServiceProcess, http: httpx.Client, method: bytes, target: bytes
 ) -> None:
-    request = method + b" " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    request = method + b" " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
     assert_sound(service, http, exchange(service.port, request))
 

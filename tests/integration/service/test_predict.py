@@ -127,7 +127,7 @@ def test_body_without_a_declared_size_is_refused_while_it_streams(http: httpx.Cl
 
 def test_client_that_goes_away_in_the_middle_harms_nobody(service: ServiceProcess, http: httpx.Client) -> None:
     with socket.create_connection(("127.0.0.1", service.port)) as half:
-        half.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+        half.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nhalf")
 
     def is_logged() -> bool:
         return 'code="client_closed_request"' in http.get("/metrics").text

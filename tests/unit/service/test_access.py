@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 from onsight.db import Scope
 from services.dl_service.access import OPEN, ROUTE_SCOPES, Guard, is_loopback, needs_keys, scope_of
 from services.dl_service.app import create_app
-from services.dl_service.errors import ForbiddenError, UnauthorizedError
+from services.dl_service.errors import ForbiddenError, UnauthorizedError, UnknownHostError
 from services.dl_service.settings import ServiceSettings
 
 
@@ -129,6 +129,63 @@ def test_guard_asks_the_keys_for_what_is_not_open() -> None:
         guard.check("POST", "/predict", [(b"host", b"x"), (b"x-api-key", b"k"), (b"authorization", b"Bearer y")])
 
     assert keys.asked == [(b"Bearer y", b"k", "predict")]
+
+
+class OneKey:
+    """Stands for keys of which one is valid, with these scopes."""
+
+    def __init__(self, *scopes: Scope) -> None:
+        self.scopes = scopes
+
+    def authorize(self, authorization: bytes | None, x_api_key: bytes | None, scope: Scope) -> str:
+        if x_api_key != b"k":
+            raise UnauthorizedError("no")
+        if scope not in self.scopes:
+            raise ForbiddenError("no")
+        return "key"
+
+
+@pytest.mark.parametrize(
+    ("guard", "headers", "expected"),
+    [
+        pytest.param(Guard(None), [], True, id="open"),
+        pytest.param(Guard(OneKey("admin")), [(b"x-api-key", b"k")], True, id="admin"),
+        pytest.param(Guard(OneKey("admin")), [], False, id="no key"),
+        pytest.param(Guard(OneKey("admin")), [(b"x-api-key", b"other")], False, id="wrong key"),
+        pytest.param(Guard(OneKey("predict")), [(b"x-api-key", b"k")], False, id="predict"),
+    ],
+)
+def test_guard_says_who_is_admin(guard: Guard, headers: list[tuple[bytes, bytes]], *, expected: bool) -> None:
+    assert guard.is_admin(headers) is expected
+
+
+LOCAL = [b"localhost", b"LocalHost:4242", b"127.0.0.1", b"127.0.0.1:4242", b"127.8.8.8:1", b"[::1]", b"[::1]:4242"]
+FOREIGN = [
+    b"evil.example",
+    b"evil.example:4242",
+    b"localhost.evil.example:4242",
+    b"127.0.0.1.evil.example",
+    b"evil.example:127.0.0.1",
+    b"192.168.1.5:4242",
+    b"localhost:4242@evil.example",
+    b"",
+]
+
+
+@pytest.mark.parametrize("host", LOCAL)
+def test_guard_that_is_open_to_this_machine_answers_to_its_names(host: bytes) -> None:
+    assert Guard(None, is_local=True).check("PUT", "/update_model/x", [(b"host", host)]) == ""
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+@pytest.mark.parametrize("path", ["/rollback", "/predict", "/livez"])
+def test_guard_that_is_open_to_this_machine_refuses_other_names(host: bytes, path: str) -> None:
+    headers = [(b"host", host), (b"origin", b"http://" + host)]
+
+    with pytest.raises(UnknownHostError, match="this machine alone"):
+        Guard(None, is_local=True).check("POST", path, headers)
+    assert Guard(None).check("POST", path, headers) == ""
+    assert Guard(OneKey("admin", "predict"), is_local=True).check("POST", path, [(b"x-api-key", b"k"), *headers])
 
 
 @pytest.mark.parametrize(
