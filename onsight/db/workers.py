@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from onsight.db.engine import Database
@@ -65,8 +66,11 @@ def forget_worker(database: Database, worker_id: str) -> None:
         connection.execute(delete(WorkerRow).where(WorkerRow.worker_id == worker_id))
 
 
-def live_workers(database: Database) -> list[WorkerReport]:
+def live_workers(database: Database, also: Collection[str] = ()) -> list[WorkerReport]:
     """The workers that have reported lately, by replica and process.
+
+    Args:
+        also: Further workers, by id, that are given even if they have fallen silent, unless they ended in good order.
 
     Raises:
         DependencyError: The database does not answer.
@@ -75,7 +79,7 @@ def live_workers(database: Database) -> list[WorkerReport]:
     since = datetime.now(UTC) - timedelta(seconds=ALIVE_WITHIN_S)
     query = (
         select(row.worker_id, row.replica, row.pid, row.bundle_name, row.seen_seq, row.problem, row.reported_at)
-        .where(row.reported_at >= since)
+        .where(or_(row.reported_at >= since, row.worker_id.in_(also)))
         .order_by(row.replica, row.pid)
     )
     with database.transaction() as connection:

@@ -37,6 +37,7 @@ from services.dl_service import (
 from services.dl_service.access import Guard
 from services.dl_service.allocator import keep_freed_memory
 from services.dl_service.data_plane import DataPlane
+from services.dl_service.desired_memory import DesiredMemory
 from services.dl_service.drift_watch import DriftWatch
 from services.dl_service.errors import UnknownModelError
 from services.dl_service.follower import Follower
@@ -45,7 +46,7 @@ from services.dl_service.logs import configure_logging
 from services.dl_service.lookups import BundleShelf, PredictionLookup
 from services.dl_service.metrics import Metrics
 from services.dl_service.middleware import RequestObserver
-from services.dl_service.models import DesiredMemory, ModelControl
+from services.dl_service.models import ModelControl
 from services.dl_service.predict_endpoint import PREDICT_ROUTE, predict_operation
 from services.dl_service.prediction_log import PredictionLog
 from services.dl_service.problems import answer_problem

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,13 +94,17 @@ class Follower:
                 self._is_failing = False
 
 
-def existing_workers(database: Database, replica: str) -> list[WorkerReport]:
+def existing_workers(database: Database, replica: str, also: Collection[str] = ()) -> list[WorkerReport]:
     """The workers that have reported lately, without those of this replica whose process has died since.
+
+    Args:
+        replica: This host.
+        also: Ids of workers that count even if they have fallen silent: one that loads a large bundle reports nothing.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    workers = live_workers(database)
+    workers = live_workers(database, also)
     return [worker for worker in workers if worker.replica != replica or Path("/proc", str(worker.pid)).exists()]
 
 

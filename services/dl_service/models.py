@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
 from onsight.bundle import Bundle
-from onsight.db import Database, DesiredModel, newest_desired, record_desired, record_rollback, upgrade
+from onsight.db import (
+    Database,
+    DesiredModel,
+    newest_desired,
+    record_desired,
+    record_rollback,
+    rollback_target,
+    upgrade,
+)
 from onsight.errors import BundleError, DependencyError, OnsightError
+from services.dl_service.desired_memory import DesiredMemory
 from services.dl_service.errors import NoModelError, NothingToRollBackError
 from services.dl_service.probation import ProbationRules, ServingRecord, find_fault
 
-__all__ = ["DesiredMemory", "ModelControl", "ServedModel"]
+__all__ = ["ModelControl", "ServedModel"]
 
 _LOG = logging.getLogger(__name__)
 _UNKNOWN_SEQ = -1
@@ -46,30 +53,6 @@ class ServedModel:
     def name(self) -> str:
         """The bundle's name."""
         return self.bundle.metadata.bundle_name
-
-
-class DesiredMemory:
-    """The newest wish that this host has seen, in a file: what to serve when the database is down at start-up."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def remember(self, bundle_name: str) -> None:
-        """Keeps it; a disk that fails costs the memory alone."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._path.with_suffix(".new")
-            fresh.write_text(json.dumps({"bundle_name": bundle_name}))
-            fresh.replace(self._path)
-        except OSError as error:
-            _LOG.warning("the desired version cannot be remembered in %s: %s", self._path, error.strerror)
-
-    def recall(self) -> str | None:
-        """The bundle's name, or None."""
-        try:
-            return str(json.loads(self._path.read_text())["bundle_name"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
 
 class ModelControl:
@@ -104,6 +87,7 @@ class ModelControl:
         self._why_none = "no model was ever deployed here"
         self._retry_pause_s = 1.0
         self._retry_at_s = 0.0
+        self._taken_back_seq = _UNKNOWN_SEQ
 
     @property
     def current(self) -> ServedModel:
@@ -171,30 +155,32 @@ class ModelControl:
             DependencyError: The wish cannot be recorded.
         """
         with self._lock:
-            bundle = self._load(name)
-            _check_answer(bundle)
+            bundle = self._load_checked(name)
             metadata = bundle.metadata
             upgrade(self._database)
             wish = record_desired(
                 self._database, metadata.model_name, metadata.version, requested_by=requested_by, reason=reason
             )
-            self._swap(bundle, wish)
-            self.problem, self.seen_seq = "", wish.seq
+            self._serve(bundle, wish)
             return wish
 
     def rollback(self, requested_by: str, reason: str) -> DesiredModel:
-        """Records the wish for what was served before, and follows it.
+        """As ``update``, to what was served before.
 
         Raises:
-            NothingToRollBackError: Nothing was served before.
-            DependencyError: The database does not answer.
+            NothingToRollBackError: Nothing was served before, or another wish has come meanwhile.
+            OnsightError: As ``update``; nothing was changed.
         """
-        newest = newest_desired(self._database)
-        wish = record_rollback(self._database, newest, requested_by=requested_by, reason=reason) if newest else None
-        if wish is None:
-            raise NothingToRollBackError("no version was served before this one", "deploy one: PUT /update_model")
-        self.follow()
-        return wish
+        with self._lock:
+            newest, target = newest_desired(self._database), rollback_target(self._database)
+            if newest is None or target is None:
+                raise NothingToRollBackError("no version was served before this one", "deploy one: PUT /update_model")
+            bundle = self._load_checked(target.bundle_name)
+            wish = record_rollback(self._database, newest, requested_by=requested_by, reason=reason)
+            if wish is None:
+                raise NothingToRollBackError("another version was asked for meanwhile", "see GET /models/current")
+            self._serve(bundle, wish)
+            return wish
 
     def judge(self) -> None:
         """Takes the served model back if its first requests speak against it.
@@ -205,8 +191,10 @@ class ModelControl:
         model = self._current
         if model is None or model.wish is None or model.wish.kind == "rollback":
             return
+        if model.wish.seq == self._taken_back_seq:
+            return
         if fault := find_fault(model.record, model.before_ms, self._rules):
-            self._take_back(model.wish, f"{model.name} was taken back: {fault}")
+            self._take_back(model.wish, f"{model.name} did not pass its probation: {fault}")
             self.follow()
 
     def check_answer(self) -> ServedModel:
@@ -228,12 +216,34 @@ class ModelControl:
         self._retry_pause_s = min(_LONGEST_RETRY_PAUSE_S, self._retry_pause_s * 2)
 
     def _take_back(self, wish: DesiredModel, reason: str) -> None:
+        """Once for each wish: what cannot be taken back now never can."""
+        if wish.seq == self._taken_back_seq:
+            return
         done = record_rollback(self._database, wish, requested_by="probation", reason=reason)
-        _LOG.error("%s; %s", reason, f"back to {done.bundle_name}" if done else "another wish has come since")
+        newest = newest_desired(self._database)
+        self._taken_back_seq = wish.seq
+        if done is not None:
+            outcome = f"back to {done.bundle_name}"
+        elif newest is not None and newest.seq == wish.seq:
+            outcome = "there is nothing to go back to"
+        else:
+            outcome = "another wish has come since"
+        _LOG.error("%s; %s", reason, outcome)
+
+    def _load_checked(self, name: str) -> Bundle:
+        bundle = self._load(name)
+        _check_answer(bundle)
+        return bundle
+
+    def _serve(self, bundle: Bundle, wish: DesiredModel) -> None:
+        self._swap(bundle, wish)
+        self.problem, self.seen_seq = "", wish.seq
 
     def _try(self, name: str, wish: DesiredModel | None) -> OnsightError | None:
         """Serves a bundle; answers what kept it from being served."""
-        if self.name == name:
+        if self._current is not None and self.name == name:
+            # The same bundle by a newer wish, which is the one that probation would take back.
+            self._current = replace(self._current, wish=wish or self._current.wish)
             return None
         try:
             self._swap(self._load(name), wish)

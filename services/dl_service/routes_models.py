@@ -42,7 +42,14 @@ _PROBLEMS = problem_responses(
         503: "storage_failed, dependency_down",
     }
 )
-_ROLLBACK_PROBLEMS = problem_responses({409: "nothing_to_roll_back", 503: "dependency_down"})
+_ROLLBACK_PROBLEMS = problem_responses(
+    {
+        404: "unknown_model",
+        409: "nothing_to_roll_back, rolled_back",
+        422: "bundle_refused",
+        503: "storage_failed, dependency_down",
+    }
+)
 Reason = Annotated[str, Query(max_length=500, description="kept with the wish")]
 
 
@@ -71,10 +78,17 @@ async def update_model(
 
 @router.post("/rollback", responses=_ROLLBACK_PROBLEMS)
 async def rollback(request: Request, service: Service, reason: Reason = "") -> UpdateModelResponse:
-    """Go back to the version that was served before this one, in every worker."""
+    """Go back to the version that was served before this one, in every worker.
+
+    It is loaded and verified first, as an update is; if that fails nothing changes.
+    """
     started_s = time.perf_counter()
     previous = service.models.name
-    wish = await asyncio.to_thread(service.models.rollback, client_of(request.scope), reason)
+    try:
+        wish = await asyncio.to_thread(service.models.rollback, client_of(request.scope), reason)
+    except OnsightError:
+        service.metrics.count_swap("failed")
+        raise
     return await _converged(service, wish, previous, started_s)
 
 
@@ -125,8 +139,10 @@ async def _converged(service: ServiceState, wish: DesiredModel, previous: str, s
 
 async def _wait_for_workers(service: ServiceState, wish: DesiredModel) -> list[WorkerReport]:
     deadline_s = time.perf_counter() + service.settings.converge_timeout_s
+    seen: frozenset[str] = frozenset()
     while True:
-        workers = await asyncio.to_thread(existing_workers, service.database, service.follower.replica)
+        workers = await asyncio.to_thread(existing_workers, service.database, service.follower.replica, seen)
+        seen |= {worker.worker_id for worker in workers}
         newest = await asyncio.to_thread(newest_desired, service.database)
         if newest is not None and newest.seq != wish.seq:
             raise RolledBackError(

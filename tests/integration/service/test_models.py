@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from onsight.db import newest_desired, open_database, rollback_target
+from onsight.db import WorkerReport, newest_desired, open_database, report_worker, rollback_target
+from onsight.db.workers import ALIVE_WITHIN_S
 from tests.servers import pictures
 from tests.servers.bundle import BundleStore
 from tests.servers.dl_service import ServiceProcess, wait_until
@@ -119,6 +123,46 @@ def test_swaps_under_load_fail_no_request_and_each_answer_is_its_versions(
         np.testing.assert_allclose(answers, np.broadcast_to(answers[0], np.shape(answers)), atol=1e-5)
     means = [np.mean(answers, axis=0) for answers in by_version.values()]
     assert not np.allclose(means[0], means[1], atol=1e-3)
+
+
+def test_rollback_to_a_version_that_was_damaged_is_refused_and_survives_a_restart(
+    bundle_store: BundleStore, make_service: Callable[..., ServiceProcess], tmp_path: Path
+) -> None:
+    store = tmp_path / "storage"
+    shutil.copytree(bundle_store.url, store)
+    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=str(store))
+    service.start()
+    for name in (bundle_store.first, bundle_store.second):
+        service.deploy(name)
+    graph = store / "models" / bundle_store.first / "model.onnx"
+    graph.chmod(0o644)
+    graph.write_bytes(graph.read_bytes() + b"\0")
+
+    refused = httpx.post(f"{service.url}/rollback", trust_env=False, timeout=60)
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "bundle_refused")
+    assert served(service) == bundle_store.second
+    service.kill()
+    service.start()
+    assert served(service) == bundle_store.second
+
+
+def test_update_names_a_worker_that_fell_silent_meanwhile_as_late(
+    bundle_store: BundleStore, make_service: Callable[..., ServiceProcess]
+) -> None:
+    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=bundle_store.url, ONSIGHT_CONVERGE_TIMEOUT_S="5")
+    service.start()
+    database = open_database(f"sqlite:///{service.state_dir}/predictions.db")
+    # It loads: its last word is about to be too old for a worker that lives.
+    last_word = datetime.now(UTC) - timedelta(seconds=ALIVE_WITHIN_S - 3)
+    report_worker(database, WorkerReport("elsewhere-1", "elsewhere", 1, "", 0, "", last_word))
+    database.close()
+
+    answer = put(service, f"{bundle_store.first}.yaml").json()
+
+    assert not answer["is_converged"]
+    assert "not yet: elsewhere-1" in answer["message"]
+    assert served(service) == bundle_store.first
 
 
 def test_restart_serves_the_desired_version(serving: ServiceProcess, bundle_store: BundleStore) -> None:

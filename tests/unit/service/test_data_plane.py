@@ -23,9 +23,10 @@ from onsight.image_archive import ArchivePolicy, ImageArchive
 from onsight.images import ImageLimits
 from services.dl_service.batching import BatchLimits
 from services.dl_service.data_plane import Answer, DataPlane
+from services.dl_service.desired_memory import DesiredMemory
 from services.dl_service.errors import DeadlineError, NoModelError, OverloadedError
 from services.dl_service.metrics import Metrics
-from services.dl_service.models import DesiredMemory, ModelControl
+from services.dl_service.models import ModelControl
 from services.dl_service.prediction_log import ImageJob, PredictionLog
 from services.dl_service.probation import ProbationRules
 from tests.servers import pictures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,6 +17,7 @@ from onsight.bundle import Bundle
 from onsight.db import (
     Database,
     WorkerReport,
+    forget_worker,
     live_workers,
     newest_desired,
     open_database,
@@ -25,11 +26,13 @@ from onsight.db import (
     report_worker,
     upgrade,
 )
+from onsight.db.workers import ALIVE_WITHIN_S
 from onsight.domain import BundleMetadata, ModelOutput
-from onsight.errors import BundleError, DependencyError, StorageError
+from onsight.errors import BundleError, DependencyError, OnsightError, StorageError
+from services.dl_service.desired_memory import DesiredMemory
 from services.dl_service.errors import NoModelError, NothingToRollBackError
 from services.dl_service.follower import Follower, existing_workers, is_converged
-from services.dl_service.models import DesiredMemory, ModelControl
+from services.dl_service.models import ModelControl
 from services.dl_service.probation import ProbationRules, ServingRecord, find_fault
 
 RULES = ProbationRules(requests=50, max_failed_share=0.1, max_slowdown=5.0)
@@ -282,6 +285,38 @@ def test_rollback_returns_step_by_step(database: Database, memory: DesiredMemory
         models.rollback("me", "")
 
 
+@pytest.mark.parametrize(
+    ("second", "error"),
+    [
+        pytest.param(BundleError("damaged"), BundleError, id="damaged"),
+        pytest.param(StorageError("away"), StorageError, id="storage away"),
+        pytest.param(bundle("cells-v1", answer=float("nan")), NoModelError, id="no answer"),
+    ],
+)
+def test_rollback_to_a_version_that_fails_changes_nothing(
+    database: Database, memory: DesiredMemory, second: Bundle | OnsightError, error: type[OnsightError]
+) -> None:
+    loaded: list[str] = []
+
+    def load_first_once(name: str) -> Bundle:
+        loaded.append(name)
+        if loaded.count("cells-v1") > 1:
+            if isinstance(second, OnsightError):
+                raise second
+            return second
+        return load(name)
+
+    models = control(load_first_once, database, memory)
+    models.update("cells-v1", "me", "")
+    newest = models.update("cells-v2", "me", "")
+
+    with pytest.raises(error):
+        models.rollback("me", "")
+
+    assert newest_desired(database) == newest
+    assert models.name == memory.recall() == "cells-v2"
+
+
 def test_record_rollback_of_a_wish_that_was_followed_by_another_does_nothing(database: Database) -> None:
     record_desired(database, "cells", 1, requested_by="me", reason="")
     wrong = record_desired(database, "cells", 2, requested_by="me", reason="")
@@ -303,6 +338,43 @@ def test_judge_of_a_version_whose_requests_fail_takes_it_back(database: Database
     newest = newest_desired(database)
     assert newest is not None
     assert "3 of its first 3 images failed" in newest.reason
+
+
+def test_judge_when_there_is_nothing_to_go_back_to_says_so_once(
+    database: Database, memory: DesiredMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = control(load, database, memory)
+    models.update("cells-v1", "me", "")
+    models.current.record.note_failures(3)
+
+    for _ in range(3):
+        models.judge()
+
+    assert models.name == "cells-v1"
+    told = [record.message for record in caplog.records if "probation" in record.message]
+    assert len(told) == 1
+    assert told[0].endswith("3 of its first 3 images failed; there is nothing to go back to")
+
+
+def test_judge_of_a_version_that_was_wished_for_twice_takes_the_newer_wish_back(
+    database: Database, memory: DesiredMemory
+) -> None:
+    here, there = control(load, database, memory), control(load, database, memory)
+    here.update("cells-v1", "me", "")
+    here.update("cells-v2", "me", "")
+    there.follow()
+    before = there.current
+    here.update("cells-v2", "me", "again")
+    there.follow()
+    assert there.current.record is before.record
+    there.current.record.note_failures(3)
+
+    there.judge()
+
+    assert there.name == "cells-v1"
+    newest = newest_desired(database)
+    assert newest is not None
+    assert (newest.kind, newest.bundle_name) == ("rollback", "cells-v1")
 
 
 def test_judge_of_the_version_that_was_returned_to_leaves_it(database: Database, memory: DesiredMemory) -> None:
@@ -374,6 +446,16 @@ def test_existing_workers_leaves_out_a_process_of_this_host_that_died(database: 
         report_worker(database, report)
 
     assert [worker.replica for worker in existing_workers(database, "here")] == ["elsewhere"]
+
+
+def test_existing_workers_keeps_one_that_was_seen_and_has_fallen_silent(database: Database) -> None:
+    long_ago = datetime.now(UTC) - timedelta(seconds=2 * ALIVE_WITHIN_S)
+    report_worker(database, WorkerReport("elsewhere-1", "elsewhere", 1, "cells-v1", 1, "", long_ago))
+
+    assert existing_workers(database, "here") == []
+    assert [worker.worker_id for worker in existing_workers(database, "here", ["elsewhere-1"])] == ["elsewhere-1"]
+    forget_worker(database, "elsewhere-1")
+    assert existing_workers(database, "here", ["elsewhere-1"]) == []
 
 
 def test_memory_on_a_disk_that_fails_costs_no_update(database: Database, tmp_path: Path) -> None:
