@@ -34,13 +34,14 @@ from services.dl_service import (
     routes_review,
     routes_v2,
 )
-from services.dl_service.access import Guard
+from services.dl_service.access import Guard, is_loopback
 from services.dl_service.allocator import keep_freed_memory
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.desired_memory import DesiredMemory
 from services.dl_service.drift_watch import DriftWatch
 from services.dl_service.errors import UnknownModelError
 from services.dl_service.follower import Follower
+from services.dl_service.health import HealthCheck
 from services.dl_service.key_ring import KeyRing
 from services.dl_service.logs import configure_logging
 from services.dl_service.lookups import BundleShelf, PredictionLookup
@@ -58,6 +59,7 @@ __all__ = ["create_app", "create_worker"]
 
 _LOG = logging.getLogger(__name__)
 _PROBE_THREADS = 2
+_PARSE_THREADS = 2
 _LAST_WAIT_S = 1.0
 
 
@@ -128,6 +130,7 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     database = open_database(settings.predictions_database_url)
     opened.callback(database.close)
     guard = _open_guard(settings, database, opened)
+    admission = Admission(settings.max_uploads, settings.max_upload_bytes)
     outbox, shipper = _open_outbox(settings, database, metrics)
     opened.callback(outbox.close)
     store = open_store(settings)
@@ -150,10 +153,12 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
     archive.start()
     opened.callback(archive.close)
     log = PredictionLog(outbox, archive, metrics)
-    data_plane = DataPlane(models, log, settings.image_limits, settings.batch_limits)
+    image_limits = settings.image_limits
+    data_plane = DataPlane(models, log, image_limits, settings.batch_limits)
     opened.callback(data_plane.close)
-    probe_threads = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="probe")
-    opened.callback(probe_threads.shutdown)
+    metrics.watch_load(lambda: (admission.in_flight, data_plane.queued))
+    probe_threads = _open_threads(_PROBE_THREADS, "probe", opened)
+    parse_threads = _open_threads(_PARSE_THREADS, "parse", opened)
     # The first thing at the end: what waits for a database that stands still gives up soon.
     opened.callback(limit_waits, _LAST_WAIT_S)
     shelf = BundleShelf(partial(_load, store, settings), models.bundle)
@@ -167,18 +172,23 @@ def _open(settings: ServiceSettings, opened: ExitStack) -> ServiceState:
         models=models,
         follower=follower,
         data_plane=data_plane,
-        lookup=PredictionLookup(
-            database, outbox.folder, archive, shelf.get, partial(_metadata, store), settings.image_limits
-        ),
-        probe_threads=probe_threads,
-        admission=Admission(settings.max_uploads, settings.max_upload_bytes),
+        lookup=PredictionLookup(database, outbox.folder, archive, shelf.get, partial(_metadata, store), image_limits),
+        health=HealthCheck(lambda: models.current, models.check_answer, probe_threads),
+        parse_threads=parse_threads,
+        admission=admission,
         place=place_of(settings),
     )
 
 
+def _open_threads(n_threads: int, name: str, opened: ExitStack) -> ThreadPoolExecutor:
+    threads = ThreadPoolExecutor(n_threads, thread_name_prefix=name)
+    opened.callback(threads.shutdown)
+    return threads
+
+
 def _open_guard(settings: ServiceSettings, database: Database, opened: ExitStack) -> Guard:
     if not settings.needs_keys:
-        return Guard(None)
+        return Guard(None, is_local=is_loopback(settings.host) and not settings.allow_open)
     keys = KeyRing(database, settings.service_dir / "api_keys.json")
     keys.start()
     opened.callback(keys.close)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +58,7 @@ class Metrics:
         self._outbox_age = self._gauge("outbox_oldest_seconds", "Age of the oldest unsent segment", "livemax")
         self._outbox_records = self._counter("outbox_records", "Records by outcome", "outcome")
         self._dropped = 0
+        self._read_load: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self._archived = self._gauge("archive_images", "Images by outcome, since the start", "livesum", "outcome")
         self._outbox_failures = self._counter("outbox_failed_shipments", "Shipments the database did not take")
 
@@ -104,8 +105,13 @@ class Metrics:
         """One batch, inferred."""
         self._batch_images.observe(n_images)
 
-    def set_load(self, *, in_flight: int, queued: int) -> None:
+    def watch_load(self, read: Callable[[], tuple[int, int]]) -> None:
+        """Says where to read how many requests are in flight and how many images are queued, in this process."""
+        self._read_load = read
+
+    def note_load(self) -> None:
         """How many requests and images the service holds right now."""
+        in_flight, queued = self._read_load()
         self._in_flight.set(in_flight)
         self._queued.set(queued)
 
@@ -115,6 +121,8 @@ class Metrics:
         self._outbox_records.labels("rejected").inc(report.rejected)
         self._outbox_records.labels("dropped").inc(outbox.dropped - self._dropped)
         self._dropped = outbox.dropped
+        # Here, where every worker comes by again and again: /metrics is answered by one of them alone.
+        self.note_load()
         self._resident_bytes.set(_resident_bytes())
         if report.failed:
             self._outbox_failures.inc()

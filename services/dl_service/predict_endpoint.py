@@ -49,7 +49,7 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
         raise HTTPException(405, headers={"Allow": "POST"})
     settings = service.settings
     with service.admission.enter(expected_bytes(scope, settings.max_body_bytes)):
-        service.metrics.set_load(in_flight=service.admission.in_flight, queued=service.data_plane.queued)
+        service.metrics.note_load()
         service.data_plane.refuse_when_full()
         started_s = time.perf_counter()
         explain = parse_explain(dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))

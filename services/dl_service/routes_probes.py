@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 from fastapi import APIRouter
@@ -34,15 +33,14 @@ async def readyz(service: Service) -> ReadinessResponse:
 
 @router.get("/health_check", responses=_NO_MODEL)
 async def health_check(service: Service) -> ReadinessResponse:
-    """Whether the model answers: makes one real inference on an image of its bundle."""
-    loop = asyncio.get_running_loop()
-    return _ready("healthy", await loop.run_in_executor(service.probe_threads, service.models.check_answer))
+    """Whether the model answers one real inference, on an image of its bundle; found out anew about once a second."""
+    return _ready("healthy", await service.health.outcome())
 
 
 @router.get("/metrics", response_class=Response)
 async def metrics(service: Service) -> Response:
     """Metrics in Prometheus' text format."""
-    service.metrics.set_load(in_flight=service.admission.in_flight, queued=service.data_plane.queued)
+    service.metrics.note_load()
     service.metrics.count_archive(service.lookup.image_archive.counts())
     return Response(service.metrics.render(), media_type=service.metrics.content_type)
 

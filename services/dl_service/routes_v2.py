@@ -190,7 +190,9 @@ async def _infer(request: Request, service: ServiceState, model: ServedModel) ->
             request.scope, request.receive, settings.max_batch_body_bytes, settings.receive_timeout_s
         )
         takes = ModelInput(metadata.input_width, metadata.input_height, settings.max_batch_files)
-        asked = await asyncio.to_thread(parse_infer_request, body, request.headers.get(_JSON_LENGTH), takes)
+        asked = await asyncio.get_running_loop().run_in_executor(
+            service.parse_threads, parse_infer_request, body, request.headers.get(_JSON_LENGTH), takes
+        )
         receive_ms = (time.perf_counter() - started_s) * 1000 / len(asked.contents)
         answers = await _answer_all(
             service, model, [_job(request, model, asked, c, receive_ms) for c in asked.contents]

@@ -17,6 +17,7 @@ from services.dl_service.access import Guard
 from services.dl_service.data_plane import DataPlane
 from services.dl_service.errors import OverloadedError
 from services.dl_service.follower import Follower
+from services.dl_service.health import HealthCheck
 from services.dl_service.lookups import PredictionLookup
 from services.dl_service.metrics import Metrics
 from services.dl_service.models import ModelControl
@@ -67,7 +68,8 @@ class ServiceState:
     """The parts of a running service.
 
     Attributes:
-        probe_threads: Of their own, so that no probe waits behind what waits for a database.
+        health: Whether the model answers.
+        parse_threads: Of their own, so that no request for an inference waits behind what waits for a database.
     """
 
     settings: ServiceSettings
@@ -80,7 +82,8 @@ class ServiceState:
     follower: Follower
     data_plane: DataPlane
     lookup: PredictionLookup
-    probe_threads: ThreadPoolExecutor
+    health: HealthCheck
+    parse_threads: ThreadPoolExecutor
     admission: Admission
     place: str
 

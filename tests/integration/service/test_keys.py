@@ -96,6 +96,48 @@ def test_key_may_do_what_its_scope_says(guarded: ServiceProcess, database: Datab
     assert answered(ask(guarded, "POST", "/rollback", text)) == (403, "forbidden_scope")
 
 
+@pytest.mark.parametrize("request_id", ["golden-1", "GOLDEN-1"])
+def test_only_an_admin_key_may_mark_a_request_as_golden(
+    guarded: ServiceProcess, database: Database, request_id: str
+) -> None:
+    keys = {scope: create_api_key(database, f"golden-{scope}", [scope])[0] for scope in ("predict", "admin")}
+
+    def answered_id(key: str, wanted: str) -> str:
+        headers = {"X-API-Key": key, "X-Request-ID": wanted}
+        response = httpx.post(
+            f"{guarded.url}/predict", content=pictures.jpeg(), headers=headers, trust_env=False, timeout=30
+        )
+        return str(response.headers["x-request-id"])
+
+    for key in keys.values():
+        wait_until(lambda key=key: ask(guarded, "POST", "/predict", key).is_success)  # type: ignore[misc]
+
+    assert answered_id(keys["admin"], request_id) == request_id
+    for key in (keys["predict"], "wrong"):
+        assert not answered_id(key, request_id).lower().startswith("golden")
+    assert answered_id(keys["predict"], "goldenrod-1") == "goldenrod-1"
+
+
+def test_service_that_is_open_to_its_machine_answers_to_no_other_name(
+    guarded: ServiceProcess, make_service: Callable[..., ServiceProcess]
+) -> None:
+    local, opened = make_service(), make_service(ONSIGHT_ALLOW_OPEN="true")
+
+    def answer_to(service: ServiceProcess, host: str) -> tuple[int, str]:
+        headers = {"Host": host, "Origin": f"http://{host}", "X-Request-ID": "golden-1"}
+        response = httpx.post(f"{service.url}/rollback", headers=headers, trust_env=False, timeout=30)
+        assert response.headers["x-request-id"] == "golden-1" or service is guarded
+        return answered(response)
+
+    for service in (local, opened):
+        service.start()
+
+    assert answer_to(local, f"evil.example:{local.port}") == (421, "unknown_host")
+    assert answer_to(local, f"localhost:{local.port}") == (409, "nothing_to_roll_back")
+    assert answer_to(opened, f"evil.example:{opened.port}") == (409, "nothing_to_roll_back")
+    assert answer_to(guarded, f"evil.example:{guarded.port}") == (401, "unauthorized")
+
+
 def test_revoked_key_stops_to_work_within_seconds(guarded: ServiceProcess, database: Database) -> None:
     text, key = create_api_key(database, "line-4", ["predict"])
     wait_until(lambda: ask(guarded, "POST", "/predict", text).is_success)
