@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -81,6 +81,7 @@ def judge_sample(reference: DriftSample, window: DriftSample, policy: DriftPolic
     random = np.random.default_rng(policy.seed)
     reference = reference.take(_capped(np.arange(len(reference), dtype=np.intp), policy.max_rows, random))
     kept = _thinned(window, reference, policy, random)
+    reference = _thinned_alike(reference, window, policy)
     scores = row_distances(reference.uae_feats, window.uae_feats) if len(window) and len(reference) else np.empty(0)
     sizes = len(reference), len(kept)
     if min(sizes) < policy.min_rows:
@@ -101,6 +102,27 @@ def _thinned(
     if len(window) and len(reference):
         rows = rows[thin_bursts(window.take(rows), reference.uae_feats, policy.burst_s, policy.seed)]
     return _capped(rows, policy.max_rows, random)
+
+
+def _thinned_alike(reference: DriftSample, window: DriftSample, policy: DriftPolicy) -> DriftSample:
+    """The reference without the rows that would have been taken for frames, had the window's clients sent it.
+
+    Images that happen to be alike are thinned too, and they are the common ones: were they missing in the window alone,
+    quiet traffic would look drifted.
+    """
+    if not window.clients or not len(window.created_at_s) or not len(reference):
+        return reference
+    order = np.argsort(window.created_at_s, kind="stable")
+    turns, places = np.divmod(np.arange(len(reference)), len(order))
+    rows = order[places]
+    began_s = window.created_at_s[rows] - window.created_at_s[order[0]]
+    apart_s = float(np.ptp(window.created_at_s)) + policy.burst_s + 1.0
+    sent = replace(
+        reference,
+        clients=tuple(window.clients[row] for row in rows),
+        created_at_s=began_s + turns * apart_s,
+    )
+    return reference.take(thin_bursts(sent, reference.uae_feats, policy.burst_s, policy.seed))
 
 
 def _verdict(

@@ -128,6 +128,19 @@ def test_judge_sample_when_a_window_is_one_burst_then_is_too_few_rows() -> None:
     assert (len(judgement.kept), judgement.combined.n_window) == (1, 1)
 
 
+def test_judge_sample_when_many_pictures_are_alike_by_chance_then_thins_the_reference_as_well() -> None:
+    # A quarter of the pictures look nearly the same, as an empty conveyor belt does.
+    random = np.random.default_rng(15)
+    both = sample(random, 800)
+    both.uae_feats[random.random(800) < 0.25] *= 0.02
+    window = replace(both.take(np.arange(400)), clients=("camera",) * 400, created_at_s=np.arange(400) * 0.5)
+    judgement = judge_sample(both.take(np.arange(400, 800)), window, POLICY)
+    assert len(judgement.kept) < 390
+    assert judgement.combined.n_reference < 390
+    nobody = judge_sample(both.take(np.arange(400, 800)), replace(window, clients=()), POLICY)
+    assert (len(nobody.kept), nobody.combined.n_reference) == (400, 400)
+
+
 def test_judge_sample_when_repeated_then_gives_the_same() -> None:
     random = np.random.default_rng(12)
     reference, window = sample(random, 300), sample(random, 100, shift=0.2)
