@@ -24,20 +24,25 @@ def assert_nothing_published(settings: Settings) -> None:
         assert open_registry(settings).resolve("plankton", "1") is None
 
 
+def slow(*values: object) -> object:
+    """A case of `make test-slow`: half a minute each."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "message"),
     [
         ({"train.hparams.epoch": 3}, 2, "train.hparams.epoch: unknown key, did you mean epochs?"),
         ({"train.hparams.epochs": "many"}, 2, "train.hparams.epochs: Input should be a valid integer"),
-        (
+        ({"dataset.dvc_tag": "v9.9.9"}, 3, "v9.9.9"),
+        slow(
             {"train.augmentation": [{"name": "Fliplr", "args": {"x": 1}}]},
             2,
             "train.augmentation.0: Fliplr does not take",
         ),
-        ({"dataset.dvc_tag": "v9.9.9"}, 3, "v9.9.9"),
-        ({"dataset.ds_name": "nothing"}, 3, "nothing"),
-        ({"model.weights": "/nowhere/network.keras"}, 9, "there is no file /nowhere/network.keras"),
-        ({"model.classes": ["a", "b"]}, 4, "label_set_mismatch"),
+        slow({"dataset.ds_name": "nothing"}, 3, "nothing"),
+        slow({"model.weights": "/nowhere/network.keras"}, 9, "there is no file /nowhere/network.keras"),
+        slow({"model.classes": ["a", "b"]}, 4, "label_set_mismatch"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -77,6 +82,7 @@ def test_train_flow_when_an_image_is_corrupt_then_names_it(
     assert_nothing_published(settings)
 
 
+@pytest.mark.slow
 def test_train_flow_when_the_working_copy_has_changes_then_refuses_and_keeps_them(
     settings: Settings,
     write_config: WriteConfig,
@@ -93,6 +99,7 @@ def test_train_flow_when_the_working_copy_has_changes_then_refuses_and_keeps_the
     assert metadata.read_text().endswith("note: mine\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "PREFECT_API_URL"])
 def test_train_flow_when_a_server_is_down_then_says_which(
     settings: Settings,
@@ -109,6 +116,7 @@ def test_train_flow_when_a_server_is_down_then_says_which(
     assert_nothing_published(settings)
 
 
+@pytest.mark.slow
 def test_full_flow_when_the_service_port_is_taken_then_says_so(
     settings: Settings,
     write_config: WriteConfig,
@@ -121,6 +129,7 @@ def test_full_flow_when_the_service_port_is_taken_then_says_so(
     assert str(free_port) in failed.err
 
 
+@pytest.mark.slow
 def test_train_flow_when_storage_is_full_then_takes_everything_back(
     settings: Settings,
     write_config: WriteConfig,

@@ -93,6 +93,7 @@ def _check_monitor(settings: Settings, url: str, images: list[Path]) -> None:
     assert len(re.findall(r"(?:uae|bbsd): .*\b25 predictions against 50 references", printed)) == 2
 
 
+@pytest.mark.slow
 def test_full_flow_when_the_gate_refuses_then_production_stays(settings: Settings, write_config: WriteConfig) -> None:
     config = write_config("full", **{"evaluate.gate.minimum": {"accuracy": 1.0}})
     refused = run_command(config)
@@ -144,6 +145,7 @@ def test_int8_variant_when_enabled_then_is_published_and_served_where_it_is_aske
     assert metrics["test_fp32_accuracy"] == pytest.approx(metrics["test_accuracy"])
 
 
+@pytest.mark.slow
 def test_train_flow_when_killed_then_resumes_the_same_run(
     settings: Settings, write_config: WriteConfig, repository: Path
 ) -> None:
