@@ -6,13 +6,16 @@ Every network has the same end, so that a class activation map is a weighted sum
 
 from __future__ import annotations
 
+import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
+from keras.src.random import seed_generator
 
 from onsight.config import ModelConfig
 from onsight.errors import TrainingError
@@ -75,17 +78,37 @@ def build_classifier(config: ModelConfig, seed: int) -> keras.Model:
         TrainingError: Weights cannot be had, or do not fit.
     """
     keras.utils.set_random_seed(seed)
-    pixels = keras.Input((config.input_size.h, config.input_size.w, 3), name="image")
-    features = layers.Identity(name=FEATURES_LAYER)(_features(config, pixels))
-    x = layers.GlobalAveragePooling2D(name="pooling")(features)
-    x = layers.Dropout(config.dropout, seed=seed, name="dropout")(x)
-    head = layers.Dense(len(config.classes), config.classifier_activation, name=config.classification_layer)
-    network = keras.Model(pixels, head(x), name=config.model_name)
+    with _draws_of_its_own(seed):
+        network = _assemble(config, seed)
     if config.weights == "bundled":
         load_lite0_weights(network)
     elif isinstance(config.weights, Path):
         _load_file(network, config.weights)
     return network
+
+
+@contextmanager
+def _draws_of_its_own(seed: int) -> Iterator[None]:
+    """Keep other threads out of the draws of starting weights.
+
+    Keras takes their seeds from Python's shared generator. Prefect's and MLflow's threads use that one too, and one
+    draw of theirs in between made another network of the same seed.
+    """
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)  # noqa: S311 - nothing secret is drawn
+    try:
+        yield
+    finally:
+        seed_generator.python_random = shared
+
+
+def _assemble(config: ModelConfig, seed: int) -> keras.Model:
+    pixels = keras.Input((config.input_size.h, config.input_size.w, 3), name="image")
+    features = layers.Identity(name=FEATURES_LAYER)(_features(config, pixels))
+    x = layers.GlobalAveragePooling2D(name="pooling")(features)
+    x = layers.Dropout(config.dropout, seed=seed, name="dropout")(x)
+    head = layers.Dense(len(config.classes), config.classifier_activation, name=config.classification_layer)
+    return keras.Model(pixels, head(x), name=config.model_name)
 
 
 def _features(config: ModelConfig, pixels: keras.KerasTensor) -> keras.KerasTensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import threading
 from collections.abc import Callable
 from importlib.metadata import files
 from pathlib import Path
@@ -79,6 +81,24 @@ def test_build_classifier_when_seeded_then_repeats() -> None:
     first, same, other = (build_classifier(model_config(), seed).get_weights() for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_build_classifier_when_another_thread_draws_meanwhile_then_repeats() -> None:
+    stop = threading.Event()
+
+    def draw() -> None:
+        while not stop.is_set():
+            random.random()
+
+    first = build_classifier(model_config(), 1).get_weights()
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        second = build_classifier(model_config(), 1).get_weights()
+    finally:
+        stop.set()
+        thread.join()
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 def test_lite0_when_bundled_then_names_photographs_of_imagenet() -> None:
