@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,27 +14,17 @@ from onsight.db import (
     create_api_key,
     ensure_api_key,
     list_api_keys,
-    open_database,
     revoke_api_key,
-    upgrade,
 )
 from onsight.errors import ConfigError, DependencyError
 from services.dl_service.keys import main
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    made = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    monkeypatch.setenv("ONSIGHT_DATABASE_URL", made)
-    return made
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
+@pytest.fixture(autouse=True)
+def url(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database that the settings name."""
+    monkeypatch.setenv("ONSIGHT_DATABASE_URL", empty_url)
+    return empty_url
 
 
 def test_create_keeps_a_hash_and_a_hint_alone(database: Database) -> None:

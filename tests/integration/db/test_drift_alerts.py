@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -19,28 +17,12 @@ from onsight.db import (
     newest_drift_alert,
     open_database,
     raise_drift_alert,
-    upgrade,
     uuid7,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = 24 * HOUR
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/predictions.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 def alert(raised_at: datetime = NOON, version: int = 1) -> DriftAlertRecord:
@@ -71,9 +53,9 @@ def test_raise_drift_alert_when_there_is_one_then_waits_for_the_cool_down(
     assert (second.run_id in alerted_runs(database)) == raised
 
 
-def test_raise_drift_alert_when_several_runs_ask_at_once_then_one_does(url: str, database: Database) -> None:
+def test_raise_drift_alert_when_several_runs_ask_at_once_then_one_does(empty_url: str, database: Database) -> None:
     def ask(number: int) -> bool:
-        own = open_database(url)
+        own = open_database(empty_url)
         try:
             return raise_drift_alert(own, alert(NOON + timedelta(seconds=number)), DAY)
         finally:

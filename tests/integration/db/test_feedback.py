@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -28,15 +26,6 @@ from onsight.errors import DependencyError, OnsightError
 from tests.servers.postgres import PostgresServer
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 def opinion(prediction_id: str, who: str, *labels: str, minutes: int = 0) -> Opinion:

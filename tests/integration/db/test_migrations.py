@@ -90,13 +90,6 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/predictions.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
 def migrate_to(connection: Connection, revision: str) -> None:
     """What an earlier release did at its start."""
     config = Config()

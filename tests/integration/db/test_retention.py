@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +31,6 @@ from onsight.db import (
     open_database,
     record_decision,
     record_desired,
-    upgrade,
     uuid7,
 )
 from onsight.errors import DependencyError
@@ -41,15 +39,6 @@ from onsight.retention import age_rows, keep_images
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(days=400)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/predictions.db"
-    opened = open_database(url if request.param == "sqlite" else request.getfixturevalue("postgres_url"))
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 def prediction(created_at: datetime = OLD, digit: str = "0") -> PredictionRecord:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,21 +34,6 @@ from tests.servers.postgres import PostgresServer
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/predictions.db"
-    return str(request.getfixturevalue("postgres_url"))
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 def record(decided_at: datetime = NOW, model_name: str = "cells") -> DecisionRecord:
@@ -108,9 +91,9 @@ def test_retraining_history_gives_the_models_own_events_in_order(database: Datab
     assert history.retrainings == (PastRetraining(NOW, "running", "v2.1.0"),)
 
 
-def test_claim_retraining_when_several_ask_at_once_then_one_gets_it(url: str, database: Database) -> None:
+def test_claim_retraining_when_several_ask_at_once_then_one_gets_it(empty_url: str, database: Database) -> None:
     def ask(_: int) -> int | None:
-        own = open_database(url)
+        own = open_database(empty_url)
         try:
             return claim_retraining(own, record(), DAY)
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -33,10 +32,8 @@ from onsight.db import (
     insert_predictions,
     mark_reviewed,
     new_opinion,
-    open_database,
     open_review_items,
     read_opinions,
-    upgrade,
     uuid7,
     waiting_reviewed_images,
 )
@@ -45,15 +42,6 @@ from onsight.image_archive import ArchivePolicy, ImageArchive
 from onsight.review import fill_review_queue
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

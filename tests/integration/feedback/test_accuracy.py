@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,9 +19,7 @@ from onsight.db import (
     insert_opinions,
     insert_predictions,
     new_opinion,
-    open_database,
     read_accuracy,
-    upgrade,
     uuid7,
 )
 from onsight.db.tables import PredictionRow
@@ -36,15 +33,6 @@ from tests.servers.bundle import BundleStore
 NOON = datetime(2024, 2, 28, 12, tzinfo=UTC)
 CLASSES = ("functional", "scratched", "broken")
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    url = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from onsight.bundle import read_metadata
 from onsight.bundle.metadata import dump_metadata
-from onsight.db import Database, PredictionRecord, insert_predictions, open_database, read_opinions, upgrade, uuid7
+from onsight.db import Database, PredictionRecord, insert_predictions, read_opinions, uuid7
 from onsight.errors import DatasetError
 from onsight.feedback import ImportReport, import_opinions
 from onsight.feedback.__main__ import main
@@ -26,19 +25,11 @@ WHO = "who labelled must be 1 to 128 characters, without control characters"
 HEADER = "prediction_id,label,who,when"
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    made = f"sqlite:///{tmp_path}/p.db" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
-    monkeypatch.setenv("ONSIGHT_DATABASE_URL", made)
-    return made
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[Database]:
-    opened = open_database(url)
-    upgrade(opened)
-    yield opened
-    opened.close()
+@pytest.fixture(autouse=True)
+def url(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The database that the settings name."""
+    monkeypatch.setenv("ONSIGHT_DATABASE_URL", empty_url)
+    return empty_url
 
 
 @pytest.fixture
