@@ -108,12 +108,13 @@ def _thinned_alike(reference: DriftSample, window: DriftSample, policy: DriftPol
     """The reference without the rows that would have been taken for frames, had the window's clients sent it.
 
     Images that happen to be alike are thinned too, and they are the common ones: were they missing in the window alone,
-    quiet traffic would look drifted.
+    quiet traffic would look drifted. In a mixed order: that of the reference may put what is alike side by side.
     """
     if not window.clients or not len(window.created_at_s) or not len(reference):
         return reference
     order = np.argsort(window.created_at_s, kind="stable")
-    turns, places = np.divmod(np.arange(len(reference)), len(order))
+    mixed = np.random.default_rng(policy.seed).permutation(len(reference))
+    turns, places = np.divmod(mixed, len(order))
     rows = order[places]
     began_s = window.created_at_s[rows] - window.created_at_s[order[0]]
     apart_s = float(np.ptp(window.created_at_s)) + policy.burst_s + 1.0
