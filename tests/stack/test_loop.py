@@ -51,11 +51,11 @@ def test_bad_camera_is_confirmed_told_labelled_and_trained_on(
     monitor = ('deploy.prefect.cron="*/2 * * * *"', f"deploy.prefect.monitor.window.max_rows={WINDOW}")
     run_config(stack, "jupyter", "deploy", *monitor)
 
-    send(stack, photographs)
+    classes = send(stack, photographs)
     assert next_verdict(stack) == ("no drift", "false")
     assert alerts(webhook) == []
 
-    classes = send(stack, photographs, bad_camera)
+    classes |= send(stack, photographs, bad_camera)
     assert next_verdict(stack)[0] == "drift"
     classes |= send(stack, photographs[:20], bad_camera)
     assert next_verdict(stack) == ("drift", "true")
