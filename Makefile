@@ -96,7 +96,7 @@ test: .venv/.demo-data ## all tests that need no Docker and no patience, with br
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov --cov-report=term --cov-fail-under=90 --ignore=tests/faults --ignore=tests/stack tests
 
 test-slow: .venv/.demo-data ## drift, labels and the policy, from traffic to a version that is trained anew: minutes
-	$(BIN)/python -m pytest -m slow tests/integration/flows
+	$(BIN)/python -m pytest -m slow --ignore=tests/faults --ignore=tests/stack tests
 
 test-faults: .venv/.ready ## kill, starve and mislead dl_service under load; FAULTS_REPORT=file.json keeps the counts
 	$(BIN)/python -m pytest -s --ignore=tests/faults/stack tests/faults

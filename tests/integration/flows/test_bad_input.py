@@ -34,7 +34,7 @@ def slow(*values: object) -> object:
     [
         ({"train.hparams.epoch": 3}, 2, "train.hparams.epoch: unknown key, did you mean epochs?"),
         ({"train.hparams.epochs": "many"}, 2, "train.hparams.epochs: Input should be a valid integer"),
-        ({"dataset.dvc_tag": "v9.9.9"}, 3, "v9.9.9"),
+        slow({"dataset.dvc_tag": "v9.9.9"}, 3, "v9.9.9"),
         slow(
             {"train.augmentation": [{"name": "Fliplr", "args": {"x": 1}}]},
             2,
@@ -62,6 +62,7 @@ def test_train_flow_when_the_config_does_not_fit_then_says_so(
         assert not settings.state_dir.exists()
 
 
+@pytest.mark.slow
 def test_train_flow_when_an_image_is_corrupt_then_names_it(
     settings: Settings,
     write_config: WriteConfig,
@@ -143,6 +144,7 @@ def test_train_flow_when_storage_is_full_then_takes_everything_back(
     assert_nothing_published(Settings())
 
 
+@pytest.mark.slow
 def test_train_flow_when_storage_is_read_only_then_stops_before_training(
     settings: Settings,
     write_config: WriteConfig,

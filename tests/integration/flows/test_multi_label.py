@@ -33,6 +33,7 @@ def tagged_root(plankton_folder: Path, plankton_images: list[Path], tmp_path: Pa
     return root
 
 
+@pytest.mark.slow
 def test_full_flow_when_multi_label_then_serves_one_probability_per_label(
     settings: Settings, write_config: WriteConfig, tagged_root: Path, plankton_images: list[Path], free_port: int
 ) -> None:

@@ -35,6 +35,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
 
 
+@pytest.mark.slow
 def test_prefect_server_when_the_flow_is_killed_then_ends_too() -> None:
     holder = subprocess.Popen([sys.executable, "-c", _HOLD], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
@@ -45,6 +46,7 @@ def test_prefect_server_when_the_flow_is_killed_then_ends_too() -> None:
     wait_until(lambda: not _listens(port))
 
 
+@pytest.mark.slow
 def test_prefect_server_when_the_block_ends_then_the_address_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     with prefect_server(Settings()):

@@ -70,6 +70,7 @@ def _artifact(prefect_api_url: str) -> str:
     return str(max(found, key=lambda artifact: artifact.created).data)
 
 
+@pytest.mark.slow
 def test_retention_flow_when_dry_then_reports_and_when_applied_then_removes(
     settings: Settings, place: Database, write_config: WriteConfig, prefect_api_url: str
 ) -> None:

@@ -83,6 +83,7 @@ def test_corpus_gets_right_answers_and_does_no_harm(target: ServiceProcess, file
     assert sizes[-1] - sizes[0] < MAX_GROWTH_BYTES, sizes
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_corpus_with_explanations_gets_the_same_answers(target: ServiceProcess, files: list[CorpusFile]) -> None:
     wrong: list[str] = []

@@ -76,6 +76,7 @@ def finished(uninterrupted: TrainOutcome, whole_run: Path, tmp_path: Path) -> Pa
     return shutil.copytree(whole_run, tmp_path / "checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed_after", [2, 3], ids=["between the phases", "while fine-tuning"])
 def test_training_when_killed_and_resumed_then_ends_as_uninterrupted(
     uninterrupted: TrainOutcome, plankton_images: list[Path], tmp_path: Path, repository: Path, killed_after: int

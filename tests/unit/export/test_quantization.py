@@ -133,6 +133,7 @@ def test_weights_keep_to_seven_bits_and_activations_are_unsigned(trained: Traine
     assert {zero_point.dtype for zero_point in zero_points} == {np.dtype(np.uint8)}
 
 
+@pytest.mark.slow
 def test_weights_of_depthwise_convolutions_keep_all_eight_bits(trained: Trained, tmp_path: Path) -> None:
     model = model_config(architecture="efficientnet_lite0")
     export_serving_graph(build_classifier(model, seed=1), build_encoder(8, 16, 0), model, tmp_path / "model.onnx")
