@@ -8,9 +8,9 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, insert, select, text
+from sqlalchemy import ColumnElement, Select, and_, delete, insert, select
 
-from onsight.db.engine import Database
+from onsight.db.engine import Database, lock_for_writing
 from onsight.db.feedback import OPINION_COLUMNS, opinion_of
 from onsight.db.monitoring_tables import AccuracyRow, FeedbackRow
 from onsight.db.opinions import Opinion
@@ -143,9 +143,7 @@ def replace_accuracy(
     """
     row = AccuracyRow
     with database.transaction() as connection:
-        if connection.dialect.name == "postgresql":
-            # Two runs at once would each insert what the other has not deleted.
-            connection.execute(text("LOCK TABLE accuracy IN SHARE ROW EXCLUSIVE MODE"))
+        lock_for_writing(connection, row.__tablename__)
         former = (row.model_name == model_name) & (row.model_version == model_version) & (row.starts_at >= since)
         removed = connection.execute(delete(row).where(former).returning(*_columns()))
         stored = [AccuracyRecord(*found) for found in removed]

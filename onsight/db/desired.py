@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import func, insert, literal, select, text
+from sqlalchemy import func, insert, literal, select
 
-from onsight.db.engine import Database
+from onsight.db.engine import Database, lock_for_writing
 from onsight.db.tables import DesiredModelRow
 
 __all__ = [
@@ -104,9 +104,7 @@ def record_rollback(database: Database, wrong: DesiredModel, *, requested_by: st
     )
     newest = select(func.max(row.seq)).scalar_subquery()
     with database.transaction() as connection:
-        if connection.dialect.name == "postgresql":
-            # Two workers that insert at once would not see each other's row.
-            connection.execute(text("LOCK TABLE desired_model IN SHARE ROW EXCLUSIVE MODE"))
+        lock_for_writing(connection, row.__tablename__)
         statement = insert(row).from_select(columns, select(*values).where(newest == wrong.seq)).returning(*_COLUMNS)
         found = connection.execute(statement).one_or_none()
     return DesiredModel(*found) if found else None

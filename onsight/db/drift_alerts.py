@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, insert, literal, select, text, update
+from sqlalchemy import func, insert, literal, select, update
 
-from onsight.db.engine import Database
+from onsight.db.engine import Database, lock_for_writing
 from onsight.db.monitoring_tables import DriftAlertRow
 
 __all__ = [
@@ -65,9 +65,7 @@ def raise_drift_alert(database: Database, alert: DriftAlertRecord, cool_down: ti
     literals = [literal(value, row.__table__.c[name].type) for name, value in values.items()]
     statement = insert(row).from_select([*values], select(*literals).where(~recent.exists())).returning(row.run_id)
     with database.transaction() as connection:
-        if connection.dialect.name == "postgresql":
-            # Two runs that insert at once would not see each other's row.
-            connection.execute(text("LOCK TABLE drift_alerts IN SHARE ROW EXCLUSIVE MODE"))
+        lock_for_writing(connection, row.__tablename__)
         return connection.execute(statement).one_or_none() is not None
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from onsight.errors import ConfigError, DependencyError, OnsightError
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "lock_for_writing", "open_database"]
 
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_MS = 30_000
@@ -91,6 +91,15 @@ def open_database(url: str) -> Database:
         "tcp_user_timeout": 10_000,
     }
     return Database(create_engine(parsed, pool_pre_ping=True, pool_size=5, connect_args=options))
+
+
+def lock_for_writing(connection: Connection, table: str) -> None:
+    """Lets nobody else write to a table until the transaction ends: two that insert at once see no row of each other.
+
+    SQLite needs no word for it: its first change locks the whole file.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def translate(error: SQLAlchemyError, address: str) -> OnsightError:

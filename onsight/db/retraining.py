@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, update
 
-from onsight.db.engine import Database
+from onsight.db.engine import Database, lock_for_writing
 from onsight.db.monitoring_tables import DriftAlertRow, RetrainingRow, ReviewItemRow
 from onsight.db.review import LABELLED_STATUSES
 from onsight.db.tables import DesiredModelRow
@@ -163,10 +163,8 @@ def claim_retraining(database: Database, record: DecisionRecord, stale_after: ti
     others = (row.model_name == record.model_name, row.outcome == RUNNING)
     stale_before = record.decided_at - stale_after
     with database.transaction() as connection:
-        if connection.dialect.name == "postgresql":
-            # Two processes that insert at once would not see each other's row.
-            connection.execute(text("LOCK TABLE retraining_decisions IN SHARE ROW EXCLUSIVE MODE"))
-        # SQLite is locked by its first change, so that what is asked afterwards holds until the end.
+        lock_for_writing(connection, row.__tablename__)
+        # The first change: what is asked afterwards holds until the end, in SQLite too.
         connection.execute(
             update(row)
             .where(*others, row.decided_at < stale_before)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from onsight.drift import PAGES, DriftPage
 from onsight.retention.report import Share
+from onsight.retention.runs import remove_runs
 from onsight.storage import ArtifactStore
 from onsight.tracking import DRIFT_TAG
 from onsight.tracking.past_runs import PastRuns
@@ -52,9 +53,4 @@ def collect_drift_runs(runs: PastRuns, kept: Collection[str], before: datetime, 
         DependencyError: The tracking server does not answer.
     """
     old = [run for run in runs.all(DRIFT_TAG) if run.started_at < before and run.tag not in kept]
-    size_bytes = 0
-    for run in old:
-        size_bytes += runs.size_bytes(run.run_id)
-        if apply:
-            runs.remove(run.run_id)
-    return Share("runs of the drift monitor", len(old), size_bytes, tuple(f"{run.name} {run.run_id}" for run in old))
+    return remove_runs("runs of the drift monitor", runs, old, apply=apply)
