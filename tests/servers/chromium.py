@@ -51,11 +51,18 @@ class Page:
         return answer["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
-        """Waits until a JavaScript expression is true."""
+        """Waits until a JavaScript expression is true; while a page is on its way in, it may throw."""
         deadline_s = time.monotonic() + _WAIT_S
-        while not self.evaluate(f"Boolean({condition})"):
-            assert time.monotonic() < deadline_s, f"not within {_WAIT_S} s: {condition}\n{self.complaints}"
+        while (seen := self._value_or_error(f"Boolean({condition})")) is not True:
+            assert time.monotonic() < deadline_s, f"not within {_WAIT_S} s: {condition}: {seen}\n{self.complaints}"
             time.sleep(0.05)
+
+    def _value_or_error(self, expression: str) -> Any:
+        """Between two pages the elements, or the whole place to evaluate in, may not be there yet."""
+        try:
+            return self.evaluate(expression)
+        except AssertionError as error:
+            return error
 
     def open(self, url: str) -> None:
         """Goes to a page and waits until it has run its scripts."""
