@@ -80,9 +80,11 @@ def judge_sample(reference: DriftSample, window: DriftSample, policy: DriftPolic
         _check(reference, window)
     random = np.random.default_rng(policy.seed)
     reference = reference.take(_capped(np.arange(len(reference), dtype=np.intp), policy.max_rows, random))
-    kept = _thinned(window, reference, policy, random)
-    reference = _thinned_alike(reference, window, policy)
     scores = row_distances(reference.uae_feats, window.uae_feats) if len(window) and len(reference) else np.empty(0)
+    searched = _capped(np.arange(len(window), dtype=np.intp), _SEARCHED * policy.max_rows, random)
+    sent = window.take(searched)
+    kept = _capped(searched[_without_frames(sent, reference, policy)], policy.max_rows, random)
+    reference = _thinned_alike(reference, sent, policy)
     sizes = len(reference), len(kept)
     if min(sizes) < policy.min_rows:
         tests = tuple(_verdict(name, policy, sizes) for name in DRIFT_TESTS)
@@ -94,14 +96,11 @@ def judge_sample(reference: DriftSample, window: DriftSample, policy: DriftPolic
     return Judgement(tests, _verdict("combined", policy, sizes, first), kept, _effects(groups, outcomes), scores)
 
 
-def _thinned(
-    window: DriftSample, reference: DriftSample, policy: DriftPolicy, random: np.random.Generator
-) -> NDArray[np.intp]:
-    """One row of each burst, and at most ``max_rows``; of a huge window a part is searched for bursts."""
-    rows = _capped(np.arange(len(window), dtype=np.intp), _SEARCHED * policy.max_rows, random)
-    if len(window) and len(reference):
-        rows = rows[thin_bursts(window.take(rows), reference.uae_feats, policy.burst_s, policy.seed)]
-    return _capped(rows, policy.max_rows, random)
+def _without_frames(sent: DriftSample, reference: DriftSample, policy: DriftPolicy) -> NDArray[np.intp]:
+    """One row of each burst among those that clients sent."""
+    if not len(reference):
+        return np.arange(len(sent), dtype=np.intp)
+    return thin_bursts(sent, reference.uae_feats, policy.burst_s, policy.seed)
 
 
 def _thinned_alike(reference: DriftSample, window: DriftSample, policy: DriftPolicy) -> DriftSample:
@@ -116,14 +115,13 @@ def _thinned_alike(reference: DriftSample, window: DriftSample, policy: DriftPol
     mixed = np.random.default_rng(policy.seed).permutation(len(reference))
     turns, places = np.divmod(mixed, len(order))
     rows = order[places]
-    began_s = window.created_at_s[rows] - window.created_at_s[order[0]]
     apart_s = float(np.ptp(window.created_at_s)) + policy.burst_s + 1.0
     sent = replace(
         reference,
         clients=tuple(window.clients[row] for row in rows),
-        created_at_s=began_s + turns * apart_s,
+        created_at_s=window.created_at_s[rows] + turns * apart_s,
     )
-    return reference.take(thin_bursts(sent, reference.uae_feats, policy.burst_s, policy.seed))
+    return reference.take(_without_frames(sent, reference, policy))
 
 
 def _verdict(
