@@ -13,6 +13,7 @@ import pytest
 from tests.faults.conftest import Faults
 from tests.faults.test_kills import kill_one_worker
 from tests.servers import pictures
+from tests.servers.bundle import damage_graph
 
 GOOD = pictures.jpeg()
 
@@ -24,12 +25,10 @@ def test_worker_that_restarts_beside_a_damaged_bundle_refuses_nobody(faults: Fau
     damaged = replace(faults, store=replace(faults.store, url=str(storage)))
     service, url = damaged.serve()
     service.deploy(faults.store.second)
-    graph = storage / "models" / faults.store.second / "model.onnx"
 
     with damaged.load(service) as load:
         load.wait_for(100)
-        graph.chmod(0o644)
-        graph.write_bytes(graph.read_bytes() + b"\0")
+        damage_graph(damaged.store.url, faults.store.second)
         with load.killing():
             kill_one_worker(service)
         load.wait_for(100)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -53,10 +54,21 @@ def bundle_store(tmp_path_factory: pytest.TempPathFactory) -> BundleStore:
     """Three published versions of one model: two sound ones, and one that was damaged afterwards."""
     root = tmp_path_factory.mktemp("central_storage")
     names = [publish_small(root, version, tmp_path_factory.mktemp("parts")) for version in (1, 2, 3)]
-    graph = root / "models" / names[2] / "model.onnx"
+    damage_graph(str(root), names[2])
+    return BundleStore(str(root), *names, CLASSES, UAE_DIMS)
+
+
+@pytest.fixture
+def own_bundle_store(bundle_store: BundleStore, tmp_path: Path) -> BundleStore:
+    """A copy of the same versions, for a test that does harm to it."""
+    return replace(bundle_store, url=str(shutil.copytree(bundle_store.url, tmp_path / "storage")))
+
+
+def damage_graph(store_url: str, bundle_name: str) -> None:
+    """Changes the graph of a version that was published."""
+    graph = Path(store_url) / "models" / bundle_name / "model.onnx"
     graph.chmod(0o644)
     graph.write_bytes(graph.read_bytes() + b"\0")
-    return BundleStore(str(root), *names, CLASSES, UAE_DIMS)
 
 
 def write_small_graph(path: Path, seed: int, *, with_feature_maps: bool = True) -> np.ndarray[Any, Any]:

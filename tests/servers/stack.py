@@ -181,6 +181,24 @@ def door(stack: Stack) -> Iterator[httpx.Client]:
         yield opened
 
 
+def run_deployment(stack: Stack, name: str, timeout_s: float) -> str:
+    """Has the worker run a deployment of Prefect now; the state that this ends in.
+
+    Args:
+        name: ``<flow>/<deployment>``.
+        timeout_s: For the run.
+    """
+    with httpx.Client(base_url=f"{stack.door('PREFECT')}/api", trust_env=False, timeout=30) as prefect:
+        deployment = prefect.get(f"/deployments/name/{name}").json()["id"]
+        run = prefect.post(f"/deployments/{deployment}/create_flow_run", json={}).json()["id"]
+
+        def state() -> str:
+            return str(prefect.get(f"/flow_runs/{run}").json()["state_type"])
+
+        wait_until(lambda: state() in ("COMPLETED", "FAILED", "CRASHED"), timeout_s=timeout_s)
+        return state()
+
+
 def _serve_own_model(stack: Stack) -> None:
     """Brings the version that ``make demo`` has trained into the stack's central storage, and has it served."""
     bundles = stack.root / "central_storage" / "models"

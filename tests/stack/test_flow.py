@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.servers.dl_service import wait_until
-from tests.servers.stack import FlowRun, Stack
+from tests.servers.stack import FlowRun, Stack, run_deployment
 
 
 def test_a_full_flow_runs_inside_the_stack(stack: Stack, flow_run: FlowRun) -> None:
@@ -40,12 +39,4 @@ def test_the_flow_run_and_the_monitor_are_in_prefect(stack: Stack) -> None:
 def test_the_worker_runs_the_drift_monitor(stack: Stack, door: httpx.Client, photograph: bytes) -> None:
     for _ in range(40):
         door.post("/predict", content=photograph).raise_for_status()
-    with httpx.Client(base_url=f"{stack.door('PREFECT')}/api", trust_env=False, timeout=30) as prefect:
-        monitor = prefect.post("/deployments/filter", json={}).json()[0]
-        run = prefect.post(f"/deployments/{monitor['id']}/create_flow_run", json={}).json()
-
-        def state() -> str:
-            return str(prefect.get(f"/flow_runs/{run['id']}").json()["state_type"])
-
-        wait_until(lambda: state() in ("COMPLETED", "FAILED", "CRASHED"), timeout_s=300)
-        assert state() == "COMPLETED"
+    assert run_deployment(stack, "drift-monitor/drift-monitor", timeout_s=300) == "COMPLETED"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image, ImageEnhance
 
+from tests.servers import pictures
 from tests.servers.chromium import Chromium, Page
 from tests.servers.dl_service import wait_until
-from tests.servers.stack import QUICK, Stack, run_config
+from tests.servers.stack import QUICK, Stack, run_config, run_deployment
 from tests.servers.webhook import WebhookServer
 
 # The containers reach it; tests/stack/alert_webhook_url names the port.
@@ -97,10 +96,8 @@ def send(stack: Stack, paths: Sequence[Path], change: Change | None = None) -> d
 
 
 def changed(path: Path, change: Change) -> bytes:
-    buffer = io.BytesIO()
     with Image.open(path) as image:
-        change(image).save(buffer, "PNG")
-    return buffer.getvalue()
+        return pictures.encode(change(image), "PNG")
 
 
 def next_verdict(stack: Stack) -> tuple[str, str]:
@@ -151,15 +148,7 @@ def train_by_policy(stack: Stack) -> str:
     """Schedules the policy, and has the worker ask it now instead of within the hour; the state that this ends in."""
     policy = ("retraining.when=all", f"retraining.new_labels={LABELS}", "retraining.allowed_hours=[0, 24]")
     run_config(stack, "jupyter", "retrain", *policy, *QUICK, options=("--schedule",))
-    with httpx.Client(base_url=f"{stack.door('PREFECT')}/api", trust_env=False, timeout=30) as prefect:
-        deployment = prefect.get("/deployments/name/retrain/scheduled").json()["id"]
-        run = prefect.post(f"/deployments/{deployment}/create_flow_run", json={}).json()["id"]
-
-        def state() -> str:
-            return str(prefect.get(f"/flow_runs/{run}").json()["state_type"])
-
-        wait_until(lambda: state() in ("COMPLETED", "FAILED", "CRASHED"), timeout_s=900)
-        return state()
+    return run_deployment(stack, "retrain/scheduled", timeout_s=900)
 
 
 def check_charts(stack: Stack, cause: str) -> None:

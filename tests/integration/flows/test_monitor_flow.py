@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +43,7 @@ from onsight.settings import Settings
 from onsight.storage import open_store
 from tasks.release import make_reference
 from tests.integration.flows.conftest import run_command
+from tests.servers import pictures
 from tests.servers.bundle import CLASSES, SIZE, UAE_DIMS, write_small_graph
 from tests.servers.dl_service import ServiceProcess, wait_until
 from tests.servers.webhook import WebhookServer
@@ -144,10 +144,8 @@ def traffic(service: ServiceProcess, database: Database) -> Traffic:
 
 
 def changed(path: Path, change: Callable[[Image.Image], Image.Image]) -> bytes:
-    buffer = io.BytesIO()
     with Image.open(path) as image:
-        change(image.convert("RGB")).save(buffer, "PNG")
-    return buffer.getvalue()
+        return pictures.encode(change(image.convert("RGB")), "PNG")
 
 
 def bad_camera(image: Image.Image) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -204,16 +203,15 @@ def test_feedback_when_postgres_is_away_then_refuses_and_keeps_nothing(
 
 
 def test_feedback_when_the_version_is_gone_from_storage_then_its_classes_are_not_known(
-    bundle_store: BundleStore, make_service: Callable[..., ServiceProcess], tmp_path: Path
+    own_bundle_store: BundleStore, make_service: Callable[..., ServiceProcess]
 ) -> None:
-    storage = tmp_path / "storage"
-    shutil.copytree(bundle_store.url, storage)
-    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=str(storage))
+    store = own_bundle_store
+    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=store.url)
     service.start()
-    service.deploy(bundle_store.first)
+    service.deploy(store.first)
     with httpx.Client(base_url=service.url, trust_env=False, timeout=30) as http:
         path = f"/feedback/{predict(http)}"
-        (storage / "models" / f"{bundle_store.first}.yaml").unlink()
+        (Path(store.url) / "models" / f"{store.first}.yaml").unlink()
 
         assert answered(http.post(path, json={"label": "broken"})) == (404, "unknown_model")
         assert answered(http.get(path)) == (200, "ok")

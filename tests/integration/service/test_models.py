@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 from onsight.db import WorkerReport, newest_desired, open_database, report_worker, rollback_target
 from onsight.db.workers import ALIVE_WITHIN_S
 from tests.servers import pictures
-from tests.servers.bundle import BundleStore
+from tests.servers.bundle import BundleStore, damage_graph
 from tests.servers.dl_service import ServiceProcess, wait_until
 from tests.servers.postgres import PostgresServer
 from tests.servers.traffic import background_traffic
@@ -126,25 +124,22 @@ def test_swaps_under_load_fail_no_request_and_each_answer_is_its_versions(
 
 
 def test_rollback_to_a_version_that_was_damaged_is_refused_and_survives_a_restart(
-    bundle_store: BundleStore, make_service: Callable[..., ServiceProcess], tmp_path: Path
+    own_bundle_store: BundleStore, make_service: Callable[..., ServiceProcess]
 ) -> None:
-    store = tmp_path / "storage"
-    shutil.copytree(bundle_store.url, store)
-    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=str(store))
+    store = own_bundle_store
+    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=store.url)
     service.start()
-    for name in (bundle_store.first, bundle_store.second):
+    for name in (store.first, store.second):
         service.deploy(name)
-    graph = store / "models" / bundle_store.first / "model.onnx"
-    graph.chmod(0o644)
-    graph.write_bytes(graph.read_bytes() + b"\0")
+    damage_graph(store.url, store.first)
 
     refused = httpx.post(f"{service.url}/rollback", trust_env=False, timeout=60)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "bundle_refused")
-    assert served(service) == bundle_store.second
+    assert served(service) == store.second
     service.kill()
     service.start()
-    assert served(service) == bundle_store.second
+    assert served(service) == store.second
 
 
 def test_update_names_a_worker_that_fell_silent_meanwhile_as_late(
