@@ -62,8 +62,7 @@ from onsight.db.records import (
     ApiCallRecord,
     PredictionRecord,
     RefusedRecordError,
-    insert_api_calls,
-    insert_predictions,
+    insert_records,
 )
 from onsight.db.retention import AgedTable, count_aged_rows, delete_aged_rows, drift_evidence, images_to_keep
 from onsight.db.retraining import (
@@ -182,9 +181,8 @@ __all__ = [
     "finish_retraining",
     "forget_worker",
     "images_to_keep",
-    "insert_api_calls",
     "insert_opinions",
-    "insert_predictions",
+    "insert_records",
     "is_prediction_id",
     "limit_waits",
     "list_api_keys",

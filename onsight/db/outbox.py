@@ -22,19 +22,15 @@ from typing import Literal
 import orjson
 
 from onsight.db.identifiers import uuid7
-from onsight.db.records import ApiCallRecord, PredictionRecord, plain_values
+from onsight.db.records import ApiCallRecord, PredictionRecord, Record, plain_values
 from onsight.errors import StorageError
 
-__all__ = ["Outbox", "Record", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
+__all__ = ["Outbox", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
 
-Record = PredictionRecord | ApiCallRecord
 WhenFull = Literal["drop_oldest", "refuse"]
 
 _LOG = logging.getLogger(__name__)
-_KINDS: dict[str, type[PredictionRecord | ApiCallRecord]] = {
-    "prediction": PredictionRecord,
-    "api_call": ApiCallRecord,
-}
+_KINDS: dict[str, type[Record]] = {"prediction": PredictionRecord, "api_call": ApiCallRecord}
 _KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
 _TIMES = ("created_at", "at")
 
@@ -47,8 +43,7 @@ class Segment:
         broken_lines: Whole lines that are no record.
     """
 
-    predictions: tuple[PredictionRecord, ...]
-    api_calls: tuple[ApiCallRecord, ...]
+    records: tuple[Record, ...]
     broken_lines: tuple[bytes, ...] = ()
 
 
@@ -196,23 +191,17 @@ def read_segment(path: Path) -> Segment:
     Raises:
         OSError: The file is gone or cannot be read.
     """
-    predictions: list[PredictionRecord] = []
-    api_calls: list[ApiCallRecord] = []
+    records: list[Record] = []
     broken: list[bytes] = []
     for line in path.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             _LOG.warning("outbox segment %s ends in a torn line of %d bytes", path.name, len(line))
             continue
         try:
-            record = decode_record(line)
+            records.append(decode_record(line))
         except (ValueError, TypeError, KeyError):
             broken.append(line)
-            continue
-        if isinstance(record, PredictionRecord):
-            predictions.append(record)
-        else:
-            api_calls.append(record)
-    return Segment(tuple(predictions), tuple(api_calls), tuple(broken))
+    return Segment(tuple(records), tuple(broken))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,9 +19,9 @@ from onsight.errors import OnsightError
 __all__ = [
     "ApiCallRecord",
     "PredictionRecord",
+    "Record",
     "RefusedRecordError",
-    "insert_api_calls",
-    "insert_predictions",
+    "insert_records",
     "plain_values",
 ]
 
@@ -90,40 +90,25 @@ class ApiCallRecord:
     at: datetime
 
 
-def insert_predictions(database: Database, records: Sequence[PredictionRecord]) -> None:
+Record = PredictionRecord | ApiCallRecord
+_ROWS: dict[type[Record], type[Base]] = {PredictionRecord: PredictionRow, ApiCallRecord: ApiCallRow}
+
+
+def insert_records(database: Database, records: Sequence[Record]) -> None:
     """Writes the records in one transaction; those already there stay as they are.
 
     Raises:
         DependencyError: The database does not answer; nothing was written.
         RefusedRecordError: It will never take one of them; nothing was written.
     """
-    _insert(database, PredictionRow, records)
-
-
-def insert_api_calls(database: Database, records: Sequence[ApiCallRecord]) -> None:
-    """Writes the records in one transaction; those already there stay as they are.
-
-    Raises:
-        DependencyError: The database does not answer; nothing was written.
-        RefusedRecordError: It will never take one of them; nothing was written.
-    """
-    _insert(database, ApiCallRow, records)
-
-
-def plain_values(record: PredictionRecord | ApiCallRecord) -> dict[str, Any]:
-    """The record's values by column; the containers are shared with it."""
-    return dict(vars(record))
-
-
-def _insert(database: Database, row: type[Base], records: Sequence[PredictionRecord] | Sequence[ApiCallRecord]) -> None:
     if not records:
         return
     try:
         with database.transaction() as connection:
-            if connection.dialect.name == "postgresql":
-                _insert_json(connection, row, records)
-            else:
-                connection.execute(sqlite.insert(row).on_conflict_do_nothing(), [plain_values(one) for one in records])
+            for kind, row in _ROWS.items():
+                values = [plain_values(record) for record in records if isinstance(record, kind)]
+                if values:
+                    _insert(connection, row, values)
     except OnsightError as error:
         if isinstance(error.__cause__, DataError | IntegrityError):
             raise RefusedRecordError(error.message, error.hint, **error.context) from error
@@ -132,14 +117,19 @@ def _insert(database: Database, row: type[Base], records: Sequence[PredictionRec
         raise RefusedRecordError(f"a record cannot be sent to the database: {error}") from error
 
 
-def _insert_json(
-    connection: Connection, row: type[Base], records: Sequence[PredictionRecord] | Sequence[ApiCallRecord]
-) -> None:
-    """Sends all rows as one JSON text that the server takes apart: a third of the driver's work with its arrays."""
-    columns = ", ".join(field.name for field in fields(records[0]))
+def plain_values(record: Record) -> dict[str, Any]:
+    """The record's values by column; the containers are shared with it."""
+    return dict(vars(record))
+
+
+def _insert(connection: Connection, row: type[Base], values: Sequence[dict[str, Any]]) -> None:
+    if connection.dialect.name != "postgresql":
+        connection.execute(sqlite.insert(row).on_conflict_do_nothing(), values)
+        return
+    # One JSON text that the server takes apart: a third of the driver's work with its arrays.
+    columns = ", ".join(values[0])
     statement = (
         f"INSERT INTO {row.__tablename__} ({columns}) SELECT {columns} "  # noqa: S608 - names from our own tables
         f"FROM json_populate_recordset(NULL::{row.__tablename__}, CAST(:rows AS json)) ON CONFLICT DO NOTHING"
     )
-    rows = orjson.dumps([plain_values(record) for record in records]).decode()
-    connection.execute(text(statement), {"rows": rows})
+    connection.execute(text(statement), {"rows": orjson.dumps(values).decode()})

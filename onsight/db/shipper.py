@@ -11,8 +11,8 @@ from pathlib import Path
 
 from onsight.db.engine import Database
 from onsight.db.migrate import upgrade
-from onsight.db.outbox import Outbox, Record, claim, encode_record, read_segment
-from onsight.db.records import PredictionRecord, RefusedRecordError, insert_api_calls, insert_predictions
+from onsight.db.outbox import Outbox, claim, encode_record, read_segment
+from onsight.db.records import Record, RefusedRecordError, insert_records
 from onsight.errors import OnsightError
 
 __all__ = ["OutboxShipper", "ShipReport"]
@@ -48,7 +48,7 @@ class OutboxShipper:
         self,
         outbox: Outbox,
         database: Database,
-        interval_s: float = 0.25,
+        interval_s: float = 0.5,
         observer: Callable[[ShipReport], None] | None = None,
     ) -> None:
         self._outbox = outbox
@@ -114,30 +114,24 @@ class OutboxShipper:
             segment = read_segment(path)
             self._prepare_schema()
             bad = list(segment.broken_lines)
-            for records in (segment.predictions, segment.api_calls):
-                for start in range(0, len(records), _BATCH_ROWS):
-                    bad += self._insert(records[start : start + _BATCH_ROWS])
+            for start in range(0, len(segment.records), _BATCH_ROWS):
+                bad += self._insert(segment.records[start : start + _BATCH_ROWS])
             if bad:
                 _LOG.error("%d records of outbox segment %s can never be stored; kept aside", len(bad), path.name)
                 self._outbox.reject(bad)
             path.unlink(missing_ok=True)
-            total = len(segment.predictions) + len(segment.api_calls) + len(segment.broken_lines)
+            total = len(segment.records) + len(segment.broken_lines)
             return total - len(bad), len(bad)
 
     def _insert(self, records: Sequence[Record]) -> list[bytes]:
         try:
-            self._insert_all(records)
+            insert_records(self._database, records)
         except RefusedRecordError:
             if len(records) == 1:
                 return [encode_record(records[0])]
             half = len(records) // 2
             return self._insert(records[:half]) + self._insert(records[half:])
         return []
-
-    def _insert_all(self, records: Sequence[Record]) -> None:
-        predictions = [record for record in records if isinstance(record, PredictionRecord)]
-        insert_predictions(self._database, predictions)
-        insert_api_calls(self._database, [record for record in records if not isinstance(record, PredictionRecord)])
 
     def _prepare_schema(self) -> None:
         if not self._is_schema_ready:

@@ -27,8 +27,7 @@ from onsight.db import (
     WorkerReport,
     find_prediction,
     forget_worker,
-    insert_api_calls,
-    insert_predictions,
+    insert_records,
     live_workers,
     newest_desired,
     open_database,
@@ -83,7 +82,7 @@ def test_upgrade_from_empty_makes_what_the_tables_say(empty_url: str) -> None:
 
 
 def test_upgrade_when_up_to_date_changes_nothing(database: Database) -> None:
-    insert_predictions(database, [prediction()])
+    insert_records(database, [prediction()])
 
     upgrade(database)
 
@@ -94,7 +93,7 @@ def test_read_window_leaves_golden_images_out(database: Database) -> None:
     upgrade(database)
     ids = (f"{GOLDEN_REQUEST_PREFIX}1", f"{GOLDEN_REQUEST_PREFIX.upper()}1", "goldenrod-1")
     golden, *others = (replace(prediction(), prediction_id=str(uuid7()), request_id=request_id) for request_id in ids)
-    insert_predictions(database, [golden, *others])
+    insert_records(database, [golden, *others])
 
     found = read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))
 
@@ -130,33 +129,33 @@ def test_postgres_stores_features_as_double_precision_arrays(postgres_url: str) 
     assert types["created_at"] == "timestamptz"
 
 
-def test_insert_predictions_when_sent_twice_keeps_the_first(database: Database) -> None:
+def test_insert_records_when_sent_twice_keeps_the_first(database: Database) -> None:
     first, second = prediction(0), prediction(1)
-    insert_predictions(database, [first])
+    insert_records(database, [first])
 
-    insert_predictions(database, [replace(first, top_class="other"), second])
+    insert_records(database, [replace(first, top_class="other"), second])
 
     with database.transaction() as connection:
         rows = connection.execute(select(PredictionRow.prediction_id, PredictionRow.top_class)).all()
     assert {tuple(row) for row in rows} == {(first.prediction_id, "defect"), (second.prediction_id, "defect")}
 
 
-def test_insert_predictions_when_one_is_refused_writes_none(database: Database) -> None:
+def test_insert_records_when_one_is_refused_writes_none(database: Database) -> None:
     wrong = replace(prediction(1), top_class=None)  # type: ignore[arg-type]
 
     with pytest.raises(OnsightError) as caught:
-        insert_predictions(database, [prediction(0), wrong])
+        insert_records(database, [prediction(0), wrong])
 
     assert not isinstance(caught.value, DependencyError)
     assert len(read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))) == 0
 
 
-def test_insert_api_calls_when_sent_twice_keeps_one(database: Database) -> None:
+def test_insert_records_when_sent_twice_keeps_one(database: Database) -> None:
     call = ApiCallRecord(str(uuid7()), "r", "/predict", "POST", 200, "ok", 3.5, "127.0.0.1", NOON)
 
-    insert_api_calls(database, [call])
-    insert_api_calls(database, [call])
-    insert_api_calls(database, [])
+    insert_records(database, [call])
+    insert_records(database, [call])
+    insert_records(database, [])
 
     with database.transaction() as connection:
         assert connection.execute(select(func.count()).select_from(ApiCallRow)).scalar_one() == 1
@@ -164,7 +163,7 @@ def test_insert_api_calls_when_sent_twice_keeps_one(database: Database) -> None:
 
 
 def test_read_window_gives_corresponding_rows_newest_first(database: Database) -> None:
-    insert_predictions(database, [prediction(n) for n in range(5)] + [prediction(99, version=2)])
+    insert_records(database, [prediction(n) for n in range(5)] + [prediction(99, version=2)])
 
     window = read_window(database, WindowQuery("cells", 1, max_rows=3, kept_rows=3))
 
@@ -185,7 +184,7 @@ def test_read_window_when_there_are_none_is_empty(database: Database) -> None:
 
 def test_read_window_gives_what_the_images_are_like_and_nan_for_older_rows(database: Database) -> None:
     newer = replace(prediction(1), image_brightness=0.5, image_contrast=0.25, image_sharpness=0.125)
-    insert_predictions(database, [prediction(0), newer])
+    insert_records(database, [prediction(0), newer])
 
     window = read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))
 
@@ -197,7 +196,7 @@ def test_read_window_gives_what_the_images_are_like_and_nan_for_older_rows(datab
 
 
 def test_read_window_is_bounded_by_time_and_by_count(database: Database) -> None:
-    insert_predictions(database, [prediction(n) for n in range(20)])
+    insert_records(database, [prediction(n) for n in range(20)])
 
     def sizes(max_rows: int, since_s: int) -> tuple[int, float]:
         since = NOON + timedelta(seconds=since_s)
@@ -209,7 +208,7 @@ def test_read_window_is_bounded_by_time_and_by_count(database: Database) -> None
 
 
 def test_read_window_when_larger_than_what_is_kept_then_thins_it_evenly_and_always_alike(database: Database) -> None:
-    insert_predictions(database, [prediction(n) for n in range(5000)])
+    insert_records(database, [prediction(n) for n in range(5000)])
     query = WindowQuery("cells", 1, max_rows=4500, kept_rows=2500)
 
     window = read_window(database, query)
@@ -228,7 +227,7 @@ def test_read_window_when_larger_than_what_is_kept_then_thins_it_evenly_and_alwa
 def test_read_window_on_postgres_reads_the_index_in_order(postgres_url: str) -> None:
     upgrade(postgres_url)
     database = open_database(postgres_url)
-    insert_predictions(database, [prediction(n, version=1 + n // 200) for n in range(4000)])
+    insert_records(database, [prediction(n, version=1 + n // 200) for n in range(4000)])
     with database.transaction() as connection:
         connection.execute(text("ANALYZE predictions"))
         plan = connection.execute(
@@ -305,7 +304,7 @@ def test_transaction_after_the_server_was_restarted_works_again(stoppable_postgr
 
 def test_find_prediction_gives_the_record_that_was_written(database: Database) -> None:
     records = [prediction(n) for n in range(3)]
-    insert_predictions(database, records)
+    insert_records(database, records)
 
     assert [find_prediction(database, record.prediction_id) for record in records] == records
     assert find_prediction(database, str(uuid7())) is None

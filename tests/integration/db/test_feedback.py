@@ -15,7 +15,7 @@ from onsight.db import (
     decide_label,
     find_versions,
     insert_opinions,
-    insert_predictions,
+    insert_records,
     new_opinion,
     open_database,
     read_opinions,
@@ -92,7 +92,7 @@ def test_opinions_when_the_server_is_down_then_says_so(stoppable_postgres: Postg
 
 def test_find_versions_when_some_are_unknown_then_gives_the_others(database: Database) -> None:
     ids = [str(uuid7()) for _ in range(1000)]
-    insert_predictions(database, [_prediction(one, 1 + index % 2) for index, one in enumerate(ids)])
+    insert_records(database, [_prediction(one, 1 + index % 2) for index, one in enumerate(ids)])
 
     found = find_versions(database, [*ids, str(uuid7())])
 

@@ -26,8 +26,7 @@ from onsight.db import (
     ReviewItemRow,
     count_aged_rows,
     delete_aged_rows,
-    insert_api_calls,
-    insert_predictions,
+    insert_records,
     open_database,
     record_decision,
     record_desired,
@@ -114,14 +113,14 @@ def test_age_rows_when_applied_then_keeps_what_people_and_alerts_point_at(databa
     record_desired(database, "cells", 1, requested_by="kim", reason="")
     judged, queued, evidence, former, plain = records = [prediction() for _ in range(5)]
     young = prediction(NOW - timedelta(days=1))
-    insert_predictions(database, [*records, young])
+    insert_records(database, [*records, young])
     add_feedback(database, judged.prediction_id)
     add_review(database, queued.prediction_id, "open")
     add_drift(database, [evidence.prediction_id], alert=True)
     add_drift(database, [former.prediction_id], alert=True, version=7)
     add_drift(database, [plain.prediction_id], alert=False)
     call = ApiCallRecord(str(uuid7()), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
-    insert_api_calls(database, [call, replace(call, call_id=str(uuid7()), at=NOW)])
+    insert_records(database, [call, replace(call, call_id=str(uuid7()), at=NOW)])
     for fired in (True, False):
         record_decision(database, DecisionRecord(OLD, "cells", 1, fired, [], 0), "promoted: cells-v1")
     wanted = {"predictions": 2, "api_log": 1, "drift_results": 2, "retraining_decisions": 1}
@@ -138,13 +137,13 @@ def test_age_rows_when_applied_then_keeps_what_people_and_alerts_point_at(databa
 
 @pytest.mark.parametrize("batch_rows", [1, 7, 25, 100])
 def test_delete_aged_rows_when_there_are_many_then_goes_in_batches(database: Database, batch_rows: int) -> None:
-    insert_predictions(database, [prediction(OLD + timedelta(minutes=n)) for n in range(25)])
+    insert_records(database, [prediction(OLD + timedelta(minutes=n)) for n in range(25)])
     assert delete_aged_rows(database, "predictions", OLD + timedelta(minutes=20), batch_rows) == 20
     assert left(database, PredictionRow) == 5
 
 
 def test_delete_aged_rows_when_interrupted_then_the_next_call_goes_on(database: Database) -> None:
-    insert_predictions(database, [prediction(OLD + timedelta(minutes=n)) for n in range(25)])
+    insert_records(database, [prediction(OLD + timedelta(minutes=n)) for n in range(25)])
     deletes = []
 
     def interrupt(*details: Any) -> None:
@@ -165,7 +164,7 @@ def test_delete_aged_rows_when_interrupted_then_the_next_call_goes_on(database: 
 def test_keep_images_names_the_labelled_the_queued_and_the_evidence(database: Database, tmp_path: Path) -> None:
     record_desired(database, "cells", 1, requested_by="kim", reason="")
     judged, queued, skipped, evidence, _ = records = [prediction(digit=digit) for digit in "12345"]
-    insert_predictions(database, records)
+    insert_records(database, records)
     add_feedback(database, judged.prediction_id)
     add_review(database, queued.prediction_id, "labelled")
     add_review(database, skipped.prediction_id, "skipped")

@@ -29,7 +29,7 @@ from onsight.db import (
     exclude_reviewed,
     find_review_item,
     insert_opinions,
-    insert_predictions,
+    insert_records,
     mark_reviewed,
     new_opinion,
     open_review_items,
@@ -83,7 +83,7 @@ def prediction(n: int, margin: float = 0.5, **changes: Any) -> PredictionRecord:
 
 
 def log(database: Database, archive: ImageArchive, *records: PredictionRecord) -> list[str]:
-    insert_predictions(database, records)
+    insert_records(database, records)
     for n in {int(record.uae_feats[0]) for record in records}:
         archive.keep(hashlib.sha256(content_of(n)).hexdigest(), content_of(n))
     return [record.prediction_id for record in records]
@@ -193,7 +193,7 @@ def test_fill_passes_over_what_cannot_be_shown_and_what_is_no_traffic(
 ) -> None:
     log(database, archive, prediction(1, request_id="golden-1"), prediction(2, model_version=2))
     log(database, archive, prediction(3, model_name="other"))
-    insert_predictions(database, [prediction(4)])  # its image is not kept
+    insert_records(database, [prediction(4)])  # its image is not kept
     wanted = log(database, archive, prediction(5))
 
     fill_review_queue(database, archive, metadata, config())

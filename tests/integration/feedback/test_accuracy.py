@@ -17,7 +17,7 @@ from onsight.db import (
     Database,
     PredictionRecord,
     insert_opinions,
-    insert_predictions,
+    insert_records,
     new_opinion,
     read_accuracy,
     uuid7,
@@ -79,7 +79,7 @@ def test_measure_when_labels_arrive_later_then_the_weeks_are_written_anew(
     database: Database, store: ArtifactStore
 ) -> None:
     records = [prediction(index % 3, hours=-index) for index in range(60)]
-    insert_predictions(database, [*records, prediction(0, golden=True), prediction(0, model_name="gone")])
+    insert_records(database, [*records, prediction(0, golden=True), prediction(0, model_name="gone")])
     for record in records[:10]:
         label(database, record, "broken")
     first = measure_accuracy(database, store, weeks=1, now=NOON)
@@ -102,9 +102,9 @@ def test_measure_when_labels_arrive_later_then_the_weeks_are_written_anew(
 
 
 def test_measure_when_a_week_lies_behind_then_its_rows_stay(database: Database, store: ArtifactStore) -> None:
-    insert_predictions(database, [prediction(0)])
+    insert_records(database, [prediction(0)])
     measure_accuracy(database, store, weeks=1, now=NOON)
-    insert_predictions(database, [prediction(0, hours=24 * 28)])
+    insert_records(database, [prediction(0, hours=24 * 28)])
 
     measure_accuracy(database, store, weeks=1, now=NOON + timedelta(days=28))
 
@@ -114,7 +114,7 @@ def test_measure_when_a_week_lies_behind_then_its_rows_stay(database: Database, 
 def test_measure_when_versions_differ_then_each_is_expected_by_its_own_map(
     database: Database, store: ArtifactStore
 ) -> None:
-    insert_predictions(database, [prediction(0, model_name=name) for name in ("cells", "mapped", "marks")])
+    insert_records(database, [prediction(0, model_name=name) for name in ("cells", "mapped", "marks")])
 
     measure_accuracy(database, store, weeks=0, now=NOON)
 
@@ -132,7 +132,7 @@ def test_measure_when_there_are_more_rows_than_one_piece_then_counts_each_once(
 ) -> None:
     classes = np.random.default_rng(0).integers(0, 3, 12_001).tolist()
     records = [prediction(top, hours=-index / 1000) for index, top in enumerate(classes)]
-    insert_predictions(database, records)
+    insert_records(database, records)
     insert_opinions(
         database,
         [
@@ -157,7 +157,7 @@ def test_measure_when_nothing_was_answered_then_writes_nothing(database: Databas
 
 def test_stage_when_run_then_writes_and_says_it(database: Database, bundle_store: BundleStore, tmp_path: Path) -> None:
     record = prediction(0, hours=-1)
-    insert_predictions(database, [replace(record, created_at=datetime.now(UTC))])
+    insert_records(database, [replace(record, created_at=datetime.now(UTC))])
     url = database.engine.url.render_as_string(hide_password=False)
     settings = Settings(central_storage_url=bundle_store.url, state_dir=tmp_path, database_url=url)
 
@@ -174,7 +174,7 @@ def test_measure_when_predictions_were_aged_out_then_what_was_measured_of_them_s
 ) -> None:
     # Two days of one week, and the week before, of which nothing is left later.
     days = {hours: [prediction(0, hours=hours) for _ in range(10)] for hours in (0, -24, -7 * 24)}
-    insert_predictions(database, [record for records in days.values() for record in records])
+    insert_records(database, [record for records in days.values() for record in records])
     for records in days.values():
         label(database, records[0], "broken")
     first = measure_accuracy(database, store, weeks=2, now=NOON)["cells-v1"]

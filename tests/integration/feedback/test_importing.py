@@ -12,7 +12,7 @@ import pytest
 
 from onsight.bundle import read_metadata
 from onsight.bundle.metadata import dump_metadata
-from onsight.db import Database, PredictionRecord, insert_predictions, read_opinions, uuid7
+from onsight.db import Database, PredictionRecord, insert_records, read_opinions, uuid7
 from onsight.errors import DatasetError
 from onsight.feedback import ImportReport, import_opinions
 from onsight.feedback.__main__ import main
@@ -64,7 +64,7 @@ def predicted(database: Database, model_name: str = "cells") -> str:
         client="127.0.0.1",
         timings_ms={},
     )
-    insert_predictions(database, [record])
+    insert_records(database, [record])
     return record.prediction_id
 
 

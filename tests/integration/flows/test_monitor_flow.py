@@ -30,7 +30,7 @@ from onsight.db import (
     DriftResultRow,
     PredictionRecord,
     WindowQuery,
-    insert_predictions,
+    insert_records,
     open_database,
     read_window,
     uuid7,
@@ -188,7 +188,7 @@ class Place:
             "uae_feats": [0.5], "bbsd_feats": [1.0], "image_sha256": "0" * 64, "image_format": "PNG",
             "client": "127.0.0.1", "timings_ms": {},
         }  # fmt: skip
-        insert_predictions(self.database, [PredictionRecord(**values)])
+        insert_records(self.database, [PredictionRecord(**values)])
 
     def _rows(self, model: Any, order: Any) -> list[Any]:
         with self.database.transaction() as connection:

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from onsight.bundle import list_bundles
 from onsight.config import SCHEDULE_ANCHOR, MlflowConfig, read_config
-from onsight.db import ApiCallRecord, Database, insert_api_calls, open_database, record_desired, upgrade, uuid7
+from onsight.db import ApiCallRecord, Database, insert_records, open_database, record_desired, upgrade, uuid7
 from onsight.image_archive import read_kept
 from onsight.registry import open_registry
 from onsight.settings import Settings
@@ -36,7 +36,7 @@ def place(settings: Settings, tmp_path: Path) -> Iterator[Database]:
     upgrade(database)
     record_desired(database, "cells", 1, requested_by="kim", reason="")
     call = ApiCallRecord(str(uuid7()), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
-    insert_api_calls(database, [call])
+    insert_records(database, [call])
     client = MlflowClient(settings.mlflow_tracking_uri)
     client.create_registered_model("cells")
     (tmp_path / "page.html").write_bytes(b"x" * 1000)

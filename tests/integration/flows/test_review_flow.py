@@ -11,7 +11,7 @@ import numpy as np
 
 from onsight.bundle import Bundle
 from onsight.config import ReviewConfig
-from onsight.db import PredictionRecord, insert_predictions, open_database, open_review_items, upgrade, uuid7
+from onsight.db import PredictionRecord, insert_records, open_database, open_review_items, upgrade, uuid7
 from onsight.image_archive import ArchivePolicy, ImageArchive
 from onsight.settings import Settings
 from onsight.storage import open_store
@@ -38,7 +38,7 @@ def test_stage_fills_the_queue_from_the_version_that_the_metadata_file_names(
     archive = ImageArchive(settings.image_archive_dir, ArchivePolicy())
     archive.start()
     records = [_answered(small_bundle, pictures.jpeg(seed), archive) for seed in range(12)]
-    insert_predictions(database, [*records, replace(records[0], prediction_id=str(uuid7()), model_version=2)])
+    insert_records(database, [*records, replace(records[0], prediction_id=str(uuid7()), model_version=2)])
     archive.close()
     store, name = open_store(settings), f"{bundle_store.first}.yaml"
 

@@ -23,7 +23,7 @@ from onsight.db import (
     ReviewItemRow,
     add_review_items,
     decide_review_item,
-    insert_predictions,
+    insert_records,
     new_opinion,
     open_database,
     upgrade,
@@ -124,7 +124,7 @@ class World:
             probabilities=[1.0], top_class="x", confidence=1.0, uae_feats=[0.0], bbsd_feats=[0.0], image_sha256=sha256,
             image_bytes=len(content), image_width=1, image_height=1, image_format="JPEG", client="::1", timings_ms={},
         )  # fmt: skip
-        insert_predictions(self.database, [record])
+        insert_records(self.database, [record])
         if kept:
             self.archive.keep(sha256, content)
         add_review_items(self.database, [ReviewItem(record.prediction_id, model, 3, "uncertain", 1.0, NOW)])

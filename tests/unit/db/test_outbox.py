@@ -90,7 +90,7 @@ def test_append_then_read_gives_the_same_record(outbox: Outbox, record: Record) 
 
     segment = read_segment(outbox.sealed()[0])
 
-    assert (*segment.predictions, *segment.api_calls) == (record,)
+    assert segment.records == (record,)
 
 
 def test_read_segment_leaves_a_torn_last_line_out_and_sets_broken_lines_apart(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_read_segment_leaves_a_torn_last_line_out_and_sets_broken_lines_apart(tm
 
     segment = read_segment(path)
 
-    assert len(segment.api_calls) == 1
+    assert len(segment.records) == 1
     assert segment.broken_lines == (b"no json\n", b'{"kind":"unheard"}\n')
 
 
@@ -123,7 +123,7 @@ def test_append_beyond_the_cap_is_refused_and_what_is_there_stays(tmp_path: Path
         outbox.append(api_call())
 
     outbox.seal()
-    assert len(read_segment(outbox.sealed()[0]).api_calls) == 2
+    assert len(read_segment(outbox.sealed()[0]).records) == 2
     assert outbox.pending_bytes == 2 * one
 
 
@@ -141,7 +141,7 @@ def test_append_on_a_full_disk_is_refused_and_leaves_no_torn_line(
 
     outbox.seal()
     segment = read_segment(outbox.sealed()[0])
-    assert (len(segment.api_calls), segment.broken_lines) == (2, ())
+    assert (len(segment.records), segment.broken_lines) == (2, ())
 
 
 def test_outbox_in_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:

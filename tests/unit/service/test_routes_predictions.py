@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from onsight.bundle import Bundle
-from onsight.db import Database, Outbox, PredictionRecord, insert_predictions, open_database, upgrade, uuid7
+from onsight.db import Database, Outbox, PredictionRecord, insert_records, open_database, upgrade, uuid7
 from onsight.domain import BundleMetadata
 from onsight.errors import OnsightError, StorageError
 from onsight.explain import class_activation_map, draw_heat_map
@@ -62,7 +62,7 @@ class World:
         """A prediction on record, with its image in the archive."""
         pixels = read_image(content, 32, 32)
         record = replace(record_of(bundle, pixels, content), **changes)
-        insert_predictions(self.lookup.database, [record])
+        insert_records(self.lookup.database, [record])
         self.archive.keep(hashlib.sha256(content).hexdigest(), content)
         return record
 
