@@ -136,8 +136,8 @@ def label(stack: Stack, chromium: Chromium, classes: dict[str, str]) -> None:
             page.screenshot(SCREENSHOTS / "review-page.png")
         page.press(_key_of(page, classes[page.text("#prediction-id")]))
     page.wait_for("!document.querySelector('#empty').hidden")
-    # Before the key was given, the service refused, and Chromium notes every refusal.
-    assert [text for text in page.complaints if "a status of 401" not in text] == []
+    # The key of the web pages may not review; Chromium notes that refusal.
+    assert [text for text in page.complaints if "a status of 403" not in text] == []
 
 
 def _key_of(page: Page, name: str) -> str:
