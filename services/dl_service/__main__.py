@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import socket
 import sys
 import tempfile
+from multiprocessing import forkserver
 from typing import Any
 
 import uvicorn
+import uvicorn._subprocess
 from pydantic import ValidationError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
@@ -18,6 +21,7 @@ from onsight.errors import ConfigError, DependencyError, OnsightError
 from services.dl_service.logs import configure_logging
 from services.dl_service.settings import ServiceSettings
 
+_APP = "services.dl_service.preloaded"
 _BACKLOG = 1024
 
 
@@ -38,7 +42,7 @@ def main() -> int:
 
 
 def _serve_alone(settings: ServiceSettings, listener: socket.socket) -> int:
-    from services.dl_service.app import create_app
+    from services.dl_service.preloaded import create_app
 
     server = uvicorn.Server(uvicorn.Config(create_app(settings), **_options(settings)))
     server.run(sockets=[listener])
@@ -51,19 +55,29 @@ def _supervise(settings: ServiceSettings, listener: socket.socket) -> int:
     with tempfile.TemporaryDirectory(prefix="onsight-metrics-") as metrics_dir:
         # prometheus-client reads it when it is imported: by the workers, not here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
+        # One connection at a time, so that a burst of them is shared by the workers.
+        os.environ["UV_TCP_SINGLE_ACCEPT"] = "1"
+        _import_once_for_all_workers()
         return _run_workers(settings, listener)
 
 
 def _run_workers(settings: ServiceSettings, listener: socket.socket) -> int:
-    # One connection at a time, so that a burst of them is shared by the workers.
-    os.environ["UV_TCP_SINGLE_ACCEPT"] = "1"
-    config = uvicorn.Config(
-        "services.dl_service.app:create_worker", factory=True, workers=settings.workers, **_options(settings)
-    )
+    config = uvicorn.Config(f"{_APP}:create_worker", factory=True, workers=settings.workers, **_options(settings))
     config.configure_logging()
     supervisor = Multiprocess(config, [listener])
     supervisor.run()
     return int(any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes))
+
+
+def _import_once_for_all_workers() -> None:
+    """Workers are forked from a process that has imported the application, also those that replace one that died.
+
+    uvicorn would spawn them, and each would import it again, for a second of CPU. What they are to find in their
+    environment has to be there before.
+    """
+    multiprocessing.set_forkserver_preload([_APP])
+    uvicorn._subprocess.spawn = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
+    forkserver.ensure_running()  # and imports while this process goes on
 
 
 def _options(settings: ServiceSettings) -> dict[str, Any]:

@@ -6,9 +6,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.servers import pictures
@@ -93,3 +95,15 @@ def test_killed_worker_is_replaced_and_serves_the_desired_version(
     wait_until(is_replaced, timeout_s=60)
     metrics = httpx.get(f"{replicas[0].url}/metrics", trust_env=False).text
     assert f'pid="{victim}"' not in metrics
+
+
+def test_workers_are_forked_from_one_process_with_what_they_look_for_in_their_environment(
+    replicas: list[ServiceProcess],
+) -> None:
+    parents = {psutil.Process(pid).parent() for pid in replicas[0].worker_pids()}
+
+    (parent,) = parents
+    assert parent is not None
+    assert parent.ppid() == replicas[0].pid
+    assert parent.environ()["UV_TCP_SINGLE_ACCEPT"] == "1"
+    assert Path(parent.environ()["PROMETHEUS_MULTIPROC_DIR"]).is_dir()
