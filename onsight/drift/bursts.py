@@ -26,15 +26,11 @@ _OPEN_BURSTS = 8
 
 @dataclass(eq=False)
 class _Burst:
-    """One of a client's bursts that may go on."""
+    """One of a client's bursts that may go on: when it began, its first and its last row."""
 
     began_s: float
-    first: Array
-    last: Array
-
-    def is_near(self, features: Array, limit: float) -> bool:
-        """Whether the row is like the first or the last one."""
-        return any(float(np.linalg.norm(features - row)) <= limit for row in (self.first, self.last))
+    first: int
+    last: int
 
 
 def near_duplicate_distance(reference: Array, seed: int) -> float:
@@ -75,13 +71,22 @@ def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int
     for row in np.argsort(window.created_at_s, kind="stable").tolist():
         bursts, now_s = open_bursts[window.clients[row]], float(window.created_at_s[row])
         bursts[:] = [burst for burst in bursts if now_s - burst.began_s <= burst_s][-_OPEN_BURSTS:]
-        joined = next((burst for burst in bursts if burst.is_near(features[row], limit)), None)
+        joined = _joined(bursts, features, row, limit)
         if joined is None:
             kept.append(row)
-            bursts.append(_Burst(now_s, features[row], features[row]))
+            bursts.append(_Burst(now_s, row, row))
         else:
-            joined.last = features[row]
+            joined.last = row
             # The ones that go on stay open longest.
             bursts.remove(joined)
             bursts.append(joined)
     return np.sort(np.array(kept, dtype=np.intp))
+
+
+def _joined(bursts: list[_Burst], features: Array, row: int, limit: float) -> _Burst | None:
+    """The one that has been open longest of those whose first or last row is like this one."""
+    if not bursts:
+        return None
+    apart = features[[end for burst in bursts for end in (burst.first, burst.last)]] - features[row]
+    is_near = np.einsum("ij,ij->i", apart, apart) <= limit * limit
+    return bursts[int(is_near.argmax()) // 2] if is_near.any() else None
