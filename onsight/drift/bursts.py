@@ -37,7 +37,7 @@ def near_duplicate_distance(reference: Array, seed: int) -> float:
     """How close two images' features are that are taken for frames of the same scene.
 
     Args:
-        reference: [R, D], features scaled to unit variance.
+        reference: [R, D], features on comparable scales.
         seed: Of the rows that are looked at.
     """
     some = reference[np.random.default_rng(seed).permutation(len(reference))[:_SAMPLED_ROWS]]
@@ -62,10 +62,8 @@ def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int
     """
     if not window.clients or not len(window.created_at_s):
         return np.arange(len(window), dtype=np.intp)
-    spread = reference.std(axis=0)
-    scale = np.where(spread > 0, spread, 1.0)
-    limit = near_duplicate_distance(reference / scale, seed)
-    features = window.uae_feats / scale
+    limit = near_duplicate_distance(_evened(reference, reference), seed)
+    features = _evened(window.uae_feats, reference)
     kept: list[int] = []
     open_bursts: dict[str, list[_Burst]] = defaultdict(list)
     for row in np.argsort(window.created_at_s, kind="stable").tolist():
@@ -81,6 +79,18 @@ def thin_bursts(window: DriftSample, reference: Array, burst_s: float, seed: int
             bursts.remove(joined)
             bursts.append(joined)
     return np.sort(np.array(kept, dtype=np.intp))
+
+
+def _evened(values: Array, reference: Array) -> Array:
+    """Features in which the frames of an unusual scene lie as close together as those of a usual one.
+
+    What moves a feature between two frames moves a large value more: in units of the reference's spread alone, the
+    frames of a scene that is like no other are too far apart to be thinned, and a few of them look like drift. The
+    inverse hyperbolic sine is linear near the reference's middle, and logarithmic far from it.
+    """
+    spread = reference.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    return np.asarray(np.arcsinh(2.0 * (values - np.median(reference, axis=0)) / scale))
 
 
 def _joined(bursts: list[_Burst], features: Array, row: int, limit: float) -> _Burst | None:

@@ -181,8 +181,8 @@ def door(stack: Stack) -> Iterator[httpx.Client]:
         yield opened
 
 
-def run_deployment(stack: Stack, name: str, timeout_s: float) -> str:
-    """Has the worker run a deployment of Prefect now; the state that this ends in.
+def run_deployment(stack: Stack, name: str, timeout_s: float) -> None:
+    """Has the worker run a deployment of Prefect now; it must complete.
 
     Args:
         name: ``<flow>/<deployment>``.
@@ -196,7 +196,9 @@ def run_deployment(stack: Stack, name: str, timeout_s: float) -> str:
             return str(prefect.get(f"/flow_runs/{run}").json()["state_type"])
 
         wait_until(lambda: state() in ("COMPLETED", "FAILED", "CRASHED"), timeout_s=timeout_s)
-        return state()
+        logs = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        told = [line["message"] for line in prefect.post("/logs/filter", json=logs).json()]
+        assert state() == "COMPLETED", "\n".join(told)
 
 
 def _serve_own_model(stack: Stack) -> None:
