@@ -12,6 +12,8 @@ __all__ = ["Git"]
 
 # Set by git while it runs a hook of another repository.
 _MISLEADING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
+# A container knows nobody, and a data set is often made on another machine than the one that adds to it.
+_COMMITTER = (("user.name", "Onsight"), ("user.email", "onsight@localhost"))
 
 
 class Git:
@@ -32,8 +34,7 @@ class Git:
             DatasetError: Git is not installed, or the command failed.
         """
         result = self._call(arguments)
-        if result.returncode:
-            raise DatasetError(f"git {arguments[0]} failed in {self._root}: {result.stderr.strip()}")
+        self._check(arguments[0], result)
         return result.stdout
 
     def succeeds(self, *arguments: str) -> bool:
@@ -63,11 +64,22 @@ class Git:
         return self.run("for-each-ref", f"--points-at={commit}", "--format=%(refname:short)", "refs/heads").split()
 
     def init(self) -> None:
-        """Make a repository, and give it a committer where the machine knows none."""
+        """Make a repository."""
         self.run("init", "--quiet", "--initial-branch=main")
-        for key, value in (("user.name", "Onsight"), ("user.email", "onsight@localhost")):
-            if not self.succeeds("config", "--get", key):
-                self.run("config", "--local", key, value)
+
+    def sign(self, *arguments: str) -> None:
+        """Run a command that names a committer; it is Onsight where the machine knows none, for this once.
+
+        Raises:
+            DatasetError: The command failed.
+        """
+        missing = [(key, name) for key, name in _COMMITTER if not self.succeeds("config", "--get", key)]
+        settings = [word for key, name in missing for word in ("-c", f"{key}={name}")]
+        self._check(arguments[0], self._call((*settings, *arguments)))
+
+    def _check(self, command: str, result: subprocess.CompletedProcess[str]) -> None:
+        if result.returncode:
+            raise DatasetError(f"git {command} failed in {self._root}: {result.stderr.strip()}")
 
     def _call(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if key not in _MISLEADING}

@@ -92,7 +92,10 @@ def git(root: Path) -> Shell:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+    someone = ("-c", "user.name=Someone", "-c", "user.email=someone@here")
+    return subprocess.run(
+        ["git", *someone, *arguments], cwd=root, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +119,9 @@ class World:
     database: Database
     archive: ImageArchive
 
-    def review(self, content: bytes, *labels: str, person: str = "ann", model: str = "plankton", kept: bool = True) -> str:
+    def review(
+        self, content: bytes, *labels: str, person: str = "ann", model: str = "plankton", kept: bool = True
+    ) -> str:
         """One prediction that somebody has labelled."""
         sha256 = hashlib.sha256(content).hexdigest()
         record = PredictionRecord(
@@ -179,5 +184,3 @@ def fresh(plankton_folder: Path) -> list[tuple[bytes, str]]:
         for folder in sorted(plankton_folder.iterdir())
         for path in sorted(folder.glob("*.jpg"))[:HELD_BACK]
     ]
-
-

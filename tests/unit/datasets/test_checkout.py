@@ -212,7 +212,22 @@ def test_a_broken_dvc_file_is_a_data_set_error(root: Path) -> None:
         DatasetRepository(root).changes()
 
 
-def test_data_set_repositories_switch_telemetry_off_and_know_a_committer(root: Path, git: Shell) -> None:
+def test_add_version_where_git_knows_a_name_is_in_that_name(
+    root: Path, git: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".gitconfig").write_text("[user]\n\tname = Ann\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    annotations = root / "annotation_df.csv"
+    annotations.write_text(annotations.read_text() + "\n")
+
+    DatasetRepository(root).add_version("v2.0.1", "An empty line")
+
+    assert git("log", "-1", "--format=%an <%ae>") == "Ann <onsight@localhost>"
+    assert git("cat-file", "-p", "v2.0.1").count("Ann <onsight@localhost>") == 1
+    assert "[user]" not in (root / ".git" / "config").read_text()
+
+
+def test_data_set_repositories_switch_telemetry_off_and_get_a_committer(root: Path, git: Shell) -> None:
     assert "analytics = false" in (root / ".dvc" / "config").read_text()
     assert git("log", "-1", "--format=%an <%ae>") == "Onsight <onsight@localhost>"
     assert yaml.safe_load((root / "metadata.yml").read_text())["version"] == "v2.0.0"
