@@ -56,7 +56,7 @@ def test_thin_bursts_when_other_pictures_come_between_then_the_bursts_that_go_on
         (("a", "b") * 5, 1.0, 0.02, 2),
         (tuple(f"client {index}" for index in range(10)), 1.0, 0.02, 10),
         (("a",) * 10, 61.0, 0.02, 10),
-        (("a",) * 10, 1.0, 3.0, 10),
+        (("a",) * 10, 1.0, 1.0, 10),
     ],
     ids=["two clients", "ten clients", "an hour's patience", "different pictures"],
 )
@@ -91,3 +91,9 @@ def test_thin_bursts_when_scenes_are_unusual_then_their_frames_may_differ_more()
     jitter = np.random.default_rng(4).normal(scale=0.02, size=(50, 32))
     sample = window(np.repeat(unusual, 5, axis=0) * (1 + jitter), ("camera",) * 50, np.arange(50.0))
     np.testing.assert_array_equal(thin_bursts(sample, REFERENCE, 60, 1), np.arange(0, 50, 5))
+
+
+def test_thin_bursts_when_the_whole_window_has_moved_then_hardly_any_goes() -> None:
+    moved = np.random.default_rng(5).normal(size=(150, 32)) + 5.0
+    sample = window(moved, ("camera",) * 150, np.arange(150) * 0.05)
+    assert len(thin_bursts(sample, REFERENCE, 60, 1)) > 135
