@@ -36,7 +36,8 @@ class Sender:
         self._changed = threading.Condition()
         self._stopping = False
         self._hurry = False
-        self._failures = 0
+        self._attempts = 0
+        self._failed_attempt = 0
         self._is_away = False
         self._thread = threading.Thread(target=self._run, name=f"tracking-{journal.run_id[:8]}", daemon=True)
         self._thread.start()
@@ -53,11 +54,12 @@ class Sender:
             Whether everything is sent.
         """
         with self._changed:
-            failures = self._failures
+            attempts = self._attempts
             self._hurry = True
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: not len(self._journal) or self._failures > failures or not self._thread.is_alive(), timeout_s
+                lambda: not len(self._journal) or self._failed_attempt > attempts or not self._thread.is_alive(),
+                timeout_s,
             )
             self._hurry = False
             return not len(self._journal)
@@ -88,6 +90,8 @@ class Sender:
             self._changed.wait_for(lambda: self._stopping or self._hurry, seconds)
 
     def _send_some(self) -> bool:
+        with self._changed:
+            self._attempts += 1
         records = self._journal.pending(_BATCH)
         try:
             try:
@@ -128,5 +132,5 @@ class Sender:
                     "the tracking server does not answer; the run goes on, its calls are kept (%s)", first_line(error)
                 )
             self._is_away = True
-            self._failures += 1
+            self._failed_attempt = self._attempts
             self._changed.notify_all()

@@ -127,6 +127,23 @@ def test_calls_are_sent_in_order_and_again_after_an_outage(journal: Journal) -> 
     sender.stop(10)
 
 
+def test_an_attempt_that_began_earlier_decides_no_drain(journal: Journal) -> None:
+    began, fail = threading.Event(), threading.Event()
+
+    def deliver(_: Sequence[Record]) -> None:
+        if not fail.is_set():
+            began.set()
+            fail.wait()
+            raise ConnectionError("away")
+
+    journal.append(metric(0))
+    sender = Sender(journal, deliver)
+    assert began.wait(10)
+    threading.Timer(0.2, fail.set).start()
+    assert sender.drain(10)
+    sender.stop(10)
+
+
 def test_one_refused_metric_of_a_batch_is_set_aside_alone(journal: Journal, tmp_path: Path) -> None:
     sent: list[Record] = []
 
