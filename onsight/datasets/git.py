@@ -67,7 +67,7 @@ class Git:
         """Make a repository."""
         self.run("init", "--quiet", "--initial-branch=main")
 
-    def sign(self, *arguments: str) -> None:
+    def run_as_committer(self, *arguments: str) -> None:
         """Run a command that names a committer; it is Onsight where the machine knows none, for this once.
 
         Raises:

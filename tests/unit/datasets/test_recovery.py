@@ -25,10 +25,10 @@ import onsight.datasets.reviewed as reviewed
 from onsight.datasets.git import Git
 
 moment, state, ds_root = sys.argv[1:]
-real_sign = Git.sign
+real_run = Git.run_as_committer
 def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
 if moment == "after the images": DatasetRepository.add_version = die
-if moment == "before the tag": Git.sign = lambda git, *a: die() if a[0] == "tag" else real_sign(git, *a)
+if moment == "before the tag": Git.run_as_committer = lambda git, *a: die() if a[0] == "tag" else real_run(git, *a)
 if moment == "after the tag": reviewed.mark_reviewed = lambda database, items: die() if list(items) else None
 add_reviewed(open_database(f"sqlite:///{state}/predictions.db"),
              ImageArchive(Path(state) / "dl_service/images", ArchivePolicy()), Path(ds_root), "plankton")
