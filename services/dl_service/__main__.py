@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import tempfile
-from multiprocessing import forkserver
 from typing import Any
 
 import uvicorn
@@ -16,6 +17,7 @@ import uvicorn._subprocess
 from pydantic import ValidationError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
 
 from onsight.errors import ConfigError, DependencyError, OnsightError
 from services.dl_service.logs import configure_logging
@@ -70,14 +72,20 @@ def _run_workers(settings: ServiceSettings, listener: socket.socket) -> int:
 
 
 def _import_once_for_all_workers() -> None:
-    """Workers are forked from a process that has imported the application, also those that replace one that died.
+    """Workers are forked from this process, which has imported the application; also those that replace one that died.
 
-    uvicorn would spawn them, and each would import it again, for a second of CPU. What they are to find in their
-    environment has to be there before.
+    uvicorn would spawn them, and each would import it again, for a second of CPU. Nothing here has started a thread of
+    Python's. What the application is to find in the environment has to be there before.
     """
-    multiprocessing.set_forkserver_preload([_APP])
-    uvicorn._subprocess.spawn = multiprocessing.get_context("forkserver")  # type: ignore[assignment]
-    forkserver.ensure_running()  # and imports while this process goes on
+    importlib.import_module(_APP)
+    uvicorn._subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+    os.register_at_fork(after_in_child=_end_when_told)
+
+
+def _end_when_told() -> None:
+    """A worker that is told to end before it listens would only note it, as its supervisor does, and serve for ever."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _options(settings: ServiceSettings) -> dict[str, Any]:

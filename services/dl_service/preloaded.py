@@ -1,4 +1,4 @@
-"""The application, imported for good: by the process that workers are forked from, or by the only one.
+"""The application, imported for good: by the supervisor, from which workers are forked, or by the only process.
 
 The collector would look through what imports make again and again, though none of it is ever garbage: a tenth of the
 start, and later a part of every full collection.

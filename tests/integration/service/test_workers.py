@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -97,13 +96,29 @@ def test_killed_worker_is_replaced_and_serves_the_desired_version(
     assert f'pid="{victim}"' not in metrics
 
 
-def test_workers_are_forked_from_one_process_with_what_they_look_for_in_their_environment(
-    replicas: list[ServiceProcess],
-) -> None:
-    parents = {psutil.Process(pid).parent() for pid in replicas[0].worker_pids()}
+def test_workers_are_forked_from_the_supervisor(replicas: list[ServiceProcess]) -> None:
+    supervisor = psutil.Process(replicas[0].pid)
+    workers = [psutil.Process(pid) for pid in replicas[0].worker_pids()]
 
-    (parent,) = parents
-    assert parent is not None
-    assert parent.ppid() == replicas[0].pid
-    assert parent.environ()["UV_TCP_SINGLE_ACCEPT"] == "1"
-    assert Path(parent.environ()["PROMETHEUS_MULTIPROC_DIR"]).is_dir()
+    assert len(workers) == 2
+    # One that is spawned would be another command.
+    assert [(worker.ppid(), worker.cmdline()) for worker in workers] == [(supervisor.pid, supervisor.cmdline())] * 2
+
+
+def test_worker_told_to_end_before_it_listens_ends(make_service: Callable[..., ServiceProcess]) -> None:
+    service = make_service(DL_SERVICE_WORKERS="2")
+    service.start()
+    wait_until(lambda: len(service.worker_pids()) == 2)
+    before = service.worker_pids()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    supervisor = psutil.Process(service.pid)
+
+    def newcomers() -> list[psutil.Process]:
+        return [child for child in supervisor.children() if child.pid not in before]
+
+    wait_until(lambda: bool(newcomers()))
+    (newcomer, *_) = newcomers()
+    newcomer.terminate()
+    newcomer.wait(10)
+    wait_until(lambda: len(service.worker_pids()) == 2)
