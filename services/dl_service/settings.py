@@ -52,7 +52,7 @@ class ServiceSettings(Settings):
     variant: Literal["auto", "fp32", "int8"] = Field(
         "auto", description="of the graph, where the bundle has it; auto: int8 on a processor with VNNI, else fp32"
     )
-    max_batch: int = Field(8, ge=1, le=256, description="images in one batch; fewer while little is queued or when they take long")
+    max_batch: int = Field(8, ge=1, le=256, description="images in one batch; fewer while few wait or each takes long")
     queue_size: int = Field(64, ge=1, description="images that wait or are worked on, in each worker")
     max_uploads: int = Field(256, ge=1, description="requests that are being received or answered at once")
 
