@@ -33,12 +33,18 @@ def images(stack: Stack) -> list[str]:
     return sorted(set(re.findall(r"^ *image: (onsight/\S+)$", stack.compose("config"), re.MULTILINE)))
 
 
+def _same(purl: str) -> str:
+    """With the name as package indexes compare them: a dot is a dash to them, and a dot in a package URL."""
+    name, _, version = purl.partition("@")
+    return f"{name.replace('.', '-')}@{version}"
+
+
 def test_every_image_of_ours_has_a_bill_with_what_its_requirements_pin(boms: dict[str, Any], repository: Path) -> None:
     pinned = {"dl_service": "serve", "mlflow": "mlflow-server", "prefect": "prefect-server", "training": "train"}
     for image, requirements in pinned.items():
         lines = (repository / "requirements" / f"{requirements}.txt").read_text().splitlines()
-        wanted = {f"pkg:pypi/{name}@{version}" for line in lines for name, version in _PINNED.findall(line)}
-        held = {component["purl"] for component in boms[image]["components"]}
+        wanted = {_same(f"pkg:pypi/{name}@{version}") for line in lines for name, version in _PINNED.findall(line)}
+        held = {_same(component["purl"]) for component in boms[image]["components"]}
         assert len(wanted) > 20
         assert wanted - held == set(), image
     assert set(boms) == {"alertmanager", "nginx", "postgres", *pinned}

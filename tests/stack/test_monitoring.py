@@ -1,4 +1,7 @@
-"""Prometheus' targets, and every query of rules and dashboards, answered by the stack's own servers with data."""
+"""Prometheus' targets, and every query of rules and dashboards, answered by the stack's own servers with data.
+
+What is asked about drift and labels was left behind by ``test_loop.py``, which runs before.
+"""
 
 from __future__ import annotations
 

@@ -14,10 +14,11 @@ from tests.servers.dl_service import wait_until
 from tests.servers.stack import Stack, run_flow
 
 PAUSE_S = 0.05
+CLIENTS = 3
 
 
 @contextmanager
-def load(stack: Stack, photograph: bytes, clients: int = 3) -> Iterator[Counter[str]]:
+def load(stack: Stack, photograph: bytes, clients: int = CLIENTS) -> Iterator[Counter[str]]:
     """Predictions for the length of the block, counted by status."""
     answers: Counter[str] = Counter()
     stop = threading.Event()
@@ -63,11 +64,14 @@ def test_three_replicas_serve_and_take_a_new_version_without_a_failed_request(
             assert swapped.json()["is_converged"], swapped.text
             assert set(stack.serving().values()) == {bundle}
         wait_until(lambda: _versions(stack) == {"2"}, timeout_s=60)
+        assert answers.total() > 100
+        assert set(answers) == {"200"}
         stack.compose("kill", "-s", "HUP", "nginx")
         stack.scale(1)
     print(f"answers by status: {dict(answers)}")
-    assert answers.total() > 100
-    assert set(answers) == {"200"}
+    # Nginx closes connections that stay open when it reloads: one that is asked in that moment breaks (RFC 9112, 9.3.1).
+    assert set(answers) <= {"200", "RemoteProtocolError"}
+    assert answers["RemoteProtocolError"] <= CLIENTS
 
 
 def _answering(stack: Stack) -> set[str]:
