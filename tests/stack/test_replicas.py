@@ -18,7 +18,7 @@ CLIENTS = 3
 
 
 @contextmanager
-def load(stack: Stack, photograph: bytes, clients: int = CLIENTS) -> Iterator[Counter[str]]:
+def load(stack: Stack, photograph: bytes) -> Iterator[Counter[str]]:
     """Predictions for the length of the block, counted by status."""
     answers: Counter[str] = Counter()
     stop = threading.Event()
@@ -32,7 +32,7 @@ def load(stack: Stack, photograph: bytes, clients: int = CLIENTS) -> Iterator[Co
                     answers[type(error).__name__] += 1
                 stop.wait(PAUSE_S)  # containers that start need the cores, too
 
-    senders = [threading.Thread(target=send) for _ in range(clients)]
+    senders = [threading.Thread(target=send) for _ in range(CLIENTS)]
     for sender in senders:
         sender.start()
     try:
@@ -69,7 +69,7 @@ def test_three_replicas_serve_and_take_a_new_version_without_a_failed_request(
         stack.compose("kill", "-s", "HUP", "nginx")
         stack.scale(1)
     print(f"answers by status: {dict(answers)}")
-    # Nginx closes connections that stay open when it reloads: one that is asked in that moment breaks (RFC 9112, 9.3.1).
+    # Nginx that reloads closes open connections: one that is asked in that moment breaks (RFC 9112, 9.3.1).
     assert set(answers) <= {"200", "RemoteProtocolError"}
     assert answers["RemoteProtocolError"] <= CLIENTS
 
