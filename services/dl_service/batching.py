@@ -1,4 +1,4 @@
-"""Micro-batches without waiting: an item when little is queued, an equal share when much is, few when each takes long."""
+"""Micro-batches without waiting: one item when little is queued, an equal share of much, few when each takes long."""
 
 from __future__ import annotations
 

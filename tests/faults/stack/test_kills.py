@@ -27,6 +27,8 @@ _BESIDE = (
 
 @pytest.mark.parametrize("service", _BESIDE)
 def test_a_service_beside_the_way_is_killed_and_no_prediction_fails(service: str, stack_faults: StackFaults) -> None:
+    if service in stack_faults.stack.gaps:
+        pytest.skip(f"{service} is not to be had on this machine")
     with stack_faults.load() as load:
         back_s = stack_faults.kill(service)
         load.wait_for(20)

@@ -39,7 +39,9 @@ def test_a_wrong_password_is_told_and_the_right_one_brings_the_service_back(
         folder.chmod(0o755)
 
     with stack_faults.load() as load:
-        with changed(stack_faults, tmp_path / "wrong.yml", {"secrets": {"mlflow_database": {"file": str(wrong)}}}):
+        # Without a service Compose 1.29 takes the file for one of its first format.
+        override = {"services": {"mlflow": {}}, "secrets": {"mlflow_database": {"file": str(wrong)}}}
+        with changed(stack_faults, tmp_path / "wrong.yml", override):
             stack.compose("up", "-d", "--no-deps", "--force-recreate", "mlflow")
             wait_until(lambda: "password authentication failed" in stack.compose("logs", "mlflow"), timeout_s=120)
             assert stack.containers("mlflow")[0]["State"]["Health"]["Status"] != "healthy"
