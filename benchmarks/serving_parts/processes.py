@@ -43,7 +43,9 @@ class Tree:
             except psutil.Error:
                 continue
             rss_mib, pss_mib = round(memory.rss / _MIB, 1), round(memory.pss / _MIB, 1)
-            found.append({"process": " ".join(command)[:100], "rss_mib": rss_mib, "pss_mib": pss_mib})
+            # Where its programs lie is this machine's own matter.
+            name = " ".join(Path(word).name if word.startswith("/") else word for word in command)[:100]
+            found.append({"process": name, "rss_mib": rss_mib, "pss_mib": pss_mib})
         return sorted(found, key=lambda row: -float(row["rss_mib"]))
 
     def _living(self) -> list[psutil.Process]:
