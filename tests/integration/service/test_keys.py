@@ -144,7 +144,7 @@ def test_revoked_key_stops_to_work_within_seconds(guarded: ServiceProcess, datab
 
     revoke_api_key(database, key.key_id)
 
-    wait_until(lambda: ask(guarded, "POST", "/predict", text).status_code == 401, timeout_s=15)
+    wait_until(lambda: ask(guarded, "POST", "/predict", text).status_code == 401, timeout_s=5)
 
 
 def test_deploy_client_with_a_key_that_may_not_says_what_to_set(

@@ -41,7 +41,7 @@ def test_a_killed_server_stops_nothing_and_gets_the_rest_when_it_returns(
 ) -> None:
     run = open_tracker(settings_of(stoppable_mlflow, tmp_path)).start_run(experiment(), "outage")
     slowest = _log_through_an_outage(run, stoppable_mlflow, tmp_path)
-    assert slowest < 3  # a call that waits for the server takes that long
+    assert slowest < 0.5
     stoppable_mlflow.start()
     run.close()
 
@@ -92,9 +92,9 @@ def test_a_server_that_hangs_holds_nobody_up(
     started = time.perf_counter()
     for step in range(10):
         run.log_metrics({"loss": step}, step=step)
-    assert time.perf_counter() - started < 2  # one call that waits takes that long
+    assert time.perf_counter() - started < 1
     run.close()
-    assert time.perf_counter() - started < 20
+    assert time.perf_counter() - started < 12
     assert run.unsent > 0
     stoppable_mlflow.thaw()
 
