@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psutil
 
 __all__ = ["NotRunError", "Tree", "answers", "free_port", "served", "wait_until"]
 
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/]+/)*")
 _MIB = 1024 * 1024
 
 
@@ -44,7 +46,7 @@ class Tree:
                 continue
             rss_mib, pss_mib = round(memory.rss / _MIB, 1), round(memory.pss / _MIB, 1)
             # Where its programs lie is this machine's own matter.
-            name = " ".join(Path(word).name if word.startswith("/") else word for word in command)[:100]
+            name = _FOLDERS.sub("", " ".join(command))[:100]
             found.append({"process": name, "rss_mib": rss_mib, "pss_mib": pss_mib})
         return sorted(found, key=lambda row: -float(row["rss_mib"]))
 

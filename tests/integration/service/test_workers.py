@@ -100,15 +100,17 @@ def test_workers_are_forked_from_the_supervisor(replicas: list[ServiceProcess]) 
     supervisor = psutil.Process(replicas[0].pid)
     workers = [psutil.Process(pid) for pid in replicas[0].worker_pids()]
 
-    assert len(workers) == 2
+    assert len(workers) == N_WORKERS
     # One that is spawned would be another command.
-    assert [(worker.ppid(), worker.cmdline()) for worker in workers] == [(supervisor.pid, supervisor.cmdline())] * 2
+    assert [(worker.ppid(), worker.cmdline()) for worker in workers] == [
+        (supervisor.pid, supervisor.cmdline())
+    ] * N_WORKERS
 
 
 def test_worker_told_to_end_before_it_listens_ends(make_service: Callable[..., ServiceProcess]) -> None:
-    service = make_service(DL_SERVICE_WORKERS="2")
+    service = make_service(DL_SERVICE_WORKERS=str(N_WORKERS))
     service.start()
-    wait_until(lambda: len(service.worker_pids()) == 2)
+    wait_until(lambda: len(service.worker_pids()) == N_WORKERS)
     before = service.worker_pids()
     for pid in before:
         os.kill(pid, signal.SIGKILL)
@@ -121,4 +123,4 @@ def test_worker_told_to_end_before_it_listens_ends(make_service: Callable[..., S
     (newcomer, *_) = newcomers()
     newcomer.terminate()
     newcomer.wait(10)
-    wait_until(lambda: len(service.worker_pids()) == 2)
+    wait_until(lambda: len(service.worker_pids()) == N_WORKERS)
