@@ -1,11 +1,13 @@
 """Run every command that stands in a ```bash block of the given Markdown files, from the repository root.
 
 A block is one script: it stops at its first failure, and so does this program. A block that stands in two places runs
-once. Usage: python .ci/run_documented_commands.py README.md docs/*.md
+once. `.ci/.curlrc` lets a `curl` fail, too, whose answer is an error.
+Usage: python .ci/run_documented_commands.py README.md docs/*.md
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +19,7 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def main(pages: list[Path]) -> int:
     """Run the blocks of ``pages``; return 1 at the first that fails or if there is none at all."""
+    os.environ["CURL_HOME"] = str(Path(__file__).resolve().parent)
     done: set[str] = set()
     for page in pages:
         for block in BLOCK.findall(page.read_text(encoding="utf-8")):
