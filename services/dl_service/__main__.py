@@ -20,10 +20,12 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 from onsight.errors import ConfigError, DependencyError, OnsightError
+from services.dl_service.fair_loop import ConnectionCounts, FairLoop
 from services.dl_service.logs import configure_logging
 from services.dl_service.settings import ServiceSettings
 
 _APP = "services.dl_service.preloaded"
+_LOOP = "services.dl_service.fair_loop:FairLoop"
 _BACKLOG = 1024
 
 
@@ -57,14 +59,14 @@ def _supervise(settings: ServiceSettings, listener: socket.socket) -> int:
     with tempfile.TemporaryDirectory(prefix="onsight-metrics-") as metrics_dir:
         # prometheus-client reads it when it is imported: by the workers, not here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
-        # One connection at a time, so that a burst of them is shared by the workers.
-        os.environ["UV_TCP_SINGLE_ACCEPT"] = "1"
         _import_once_for_all_workers()
         return _run_workers(settings, listener)
 
 
 def _run_workers(settings: ServiceSettings, listener: socket.socket) -> int:
-    config = uvicorn.Config(f"{_APP}:create_worker", factory=True, workers=settings.workers, **_options(settings))
+    FairLoop.counts = ConnectionCounts(settings.workers)
+    options = _options(settings) | {"workers": settings.workers, "loop": _LOOP}
+    config = uvicorn.Config(f"{_APP}:create_worker", factory=True, **options)
     config.configure_logging()
     supervisor = Multiprocess(config, [listener])
     supervisor.run()

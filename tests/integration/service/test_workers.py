@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -124,3 +125,36 @@ def test_worker_told_to_end_before_it_listens_ends(make_service: Callable[..., S
     newcomer.terminate()
     newcomer.wait(10)
     wait_until(lambda: len(service.worker_pids()) == N_WORKERS)
+
+
+def test_connections_that_stay_open_are_shared_evenly(replicas: list[ServiceProcess]) -> None:
+    with many_connections(replicas[0], 24):
+        open_ones = [connections(pid) for pid in replicas[0].worker_pids()]
+
+    assert sum(open_ones) >= 24
+    assert max(open_ones) - min(open_ones) <= 2, open_ones
+
+
+def test_worker_that_is_stuck_keeps_no_connection_from_the_other(replicas: list[ServiceProcess]) -> None:
+    stuck, other = replicas[0].worker_pids()
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        with many_connections(replicas[0], 8):
+            assert connections(other) >= 8
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+
+
+@contextmanager
+def many_connections(service: ServiceProcess, n: int) -> Iterator[None]:
+    """``n`` clients that have been answered, and keep their connections for the length of the block."""
+    with ExitStack() as opened:
+        clients = [opened.enter_context(httpx.Client(base_url=service.url, trust_env=False)) for _ in range(n)]
+        with ThreadPoolExecutor(n) as threads:
+            assert {answer.status_code for answer in threads.map(lambda client: client.get("/livez"), clients)} == {200}
+        yield
+
+
+def connections(pid: int) -> int:
+    found = psutil.Process(pid).net_connections("tcp")
+    return sum(connection.status == psutil.CONN_ESTABLISHED for connection in found)
