@@ -14,7 +14,8 @@ SERVICES = Path(__file__).parents[2] / "services"
 DASHBOARDS = sorted((SERVICES / "grafana" / "dashboards").glob("*.json"))
 RULES = sorted((SERVICES / "prometheus" / "rules").glob("*.yml"))
 
-_SPAN = "now() - interval '15 minutes'"
+# What a person looks at, unless the panel has a span of its own.
+_SPAN = "15m"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -64,17 +65,19 @@ def _queries() -> Iterator[Query]:
                 if "expr" in target:
                     yield Query(place, source, _put_variables(target["expr"], names))
                 else:
-                    yield Query(place, source, _put_sql_macros(target["rawSql"]))
+                    yield Query(place, source, _put_sql_macros(target["rawSql"], panel.get("timeFrom")))
 
 
 def _put_variables(text: str, names: list[str]) -> str:
     for name in names:
         text = text.replace(f"${name}", ".*")
-    return text.replace("$__rate_interval", "1m").replace("$__range", "15m")
+    return text.replace("$__rate_interval", "1m").replace("$__range", _SPAN)
 
 
-def _put_sql_macros(text: str) -> str:
-    text = re.sub(r"\$__timeFilter\(([^()]+)\)", rf"(\1 BETWEEN {_SPAN} AND now())", text)
+def _put_sql_macros(text: str, own_span: str | None) -> str:
+    span = own_span or _SPAN
+    start = f"now() - interval '{int(span[:-1]) * _SECONDS[span[-1]]} seconds'"
+    text = re.sub(r"\$__timeFilter\(([^()]+)\)", rf"(\1 BETWEEN {start} AND now())", text)
     return re.sub(r"\$__timeGroupAlias\(([^,()]+), '(\d+)([smhd])'\)", _group, text)
 
 
