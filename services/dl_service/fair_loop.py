@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import ClassVar
 
 import uvloop
@@ -25,9 +26,11 @@ _ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 _LOG = logging.getLogger(__name__)
 _NONE = -1
-# How long a connection is left to a worker that has fewer, which may be stuck, and how often this one looks again.
+# How long a connection is left to a worker that has fewer, and how often this one looks again.
 _PATIENCE_S = 0.02
 _STEP_S = 0.001
+# A worker that did not take its connection may be stuck: for so long nothing is left to anybody.
+_IMPATIENCE_S = 1.0
 # As asyncio does, when there are no more file descriptors.
 _PAUSE_S = 1.0
 
@@ -101,8 +104,9 @@ class _FairServer:
         self._listener = listener
         self._make_protocol = make_protocol
         self._left_until_s: float | None = None
+        self._impatient_until_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._opening: set[asyncio.Task[object]] = set()
+        self._opening: set[asyncio.Task[None]] = set()
         listener.settimeout(0)
         counts.join()
         self._listen()
@@ -133,11 +137,14 @@ class _FairServer:
         if not self._counts.has_more_than_another():
             return False
         now_s = self._loop.time()
+        if now_s < self._impatient_until_s:
+            return False
         if self._left_until_s is None:
             self._left_until_s = now_s + _PATIENCE_S
         if now_s < self._left_until_s:
             return True
         self._counts.forget_the_dead()
+        self._impatient_until_s = now_s + _IMPATIENCE_S
         return False
 
     def _take(self) -> None:
@@ -154,21 +161,32 @@ class _FairServer:
             self._rest(_PAUSE_S)
             return
         connection.settimeout(0)
+        counted = ExitStack()
         self._counts.add(1)
-        opening = self._loop.create_task(self._loop.connect_accepted_socket(self._counted_protocol, connection))
+        counted.callback(self._counts.add, -1)
+        opening = self._loop.create_task(self._open(connection, counted))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
 
-    def _counted_protocol(self) -> asyncio.BaseProtocol:
-        protocol = self._make_protocol()
-        lost = protocol.connection_lost
+    async def _open(self, connection: socket.socket, counted: ExitStack) -> None:
+        def make_protocol() -> asyncio.BaseProtocol:
+            protocol = self._make_protocol()
+            lost = protocol.connection_lost
 
-        def connection_lost(error: Exception | None) -> None:
-            self._counts.add(-1)
-            lost(error)
+            def connection_lost(error: Exception | None) -> None:
+                counted.close()
+                del protocol.connection_lost  # each would keep the other alive
+                lost(error)
 
-        protocol.connection_lost = connection_lost  # type: ignore[method-assign, assignment]
-        return protocol
+            protocol.connection_lost = connection_lost  # type: ignore[method-assign, assignment]
+            return protocol
+
+        try:
+            await self._loop.connect_accepted_socket(make_protocol, connection)
+        except OSError:
+            _LOG.warning("a connection ended before it began", exc_info=True)
+            counted.close()
+            connection.close()
 
 
 class FairLoop(uvloop.Loop):
