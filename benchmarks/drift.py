@@ -18,13 +18,14 @@ from benchmarks.drift_parts.cost import cost, huge_window
 from benchmarks.drift_parts.false_alarms import QuietCell, false_alarms
 from benchmarks.drift_parts.features import FeatureReader
 from benchmarks.drift_parts.pictures import PictureSet, read_pictures
-from benchmarks.drift_parts.power import DETECTORS, PowerCell, check_rivals, power
+from benchmarks.drift_parts.power import DETECTORS, RIVALS, PowerCell, check_rivals, power
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "drift.json"
 PARTS = ("false-alarms", "power", "cost")
 WIDE_DIMS = (128, 512)
 HUGE_ROWS = 1_000_000
+CLEARLY = 0.03
 
 
 def main() -> None:
@@ -104,7 +105,21 @@ def _power(pictures: PictureSet, options: argparse.Namespace) -> dict[str, Any]:
     for cell in power(pictures, options.draws, 2 * options.draws):
         print(_power_row(cell), flush=True)
         cells.append(asdict(cell))
+    print(_comparison(cells), flush=True)
     return {"checked": checked, "cells": cells}
+
+
+def _comparison(cells: list[dict[str, Any]]) -> str:
+    """The combined verdict beside each of alibi-detect's detectors, over all cells with a change."""
+    shares = {name: [cell["detected"][name] for cell in cells if cell["change"] != "none"] for name in DETECTORS}
+    ours = shares["combined"]
+    lines = [f"\nMean share over {len(ours)} cells with a change: ours {sum(ours) / len(ours):.0%}"]
+    for name in RIVALS:
+        lead = [our - their for our, their in zip(ours, shares[name], strict=True)]
+        ahead, behind = (sum(sign * value > CLEARLY for value in lead) for sign in (1, -1))
+        mean = sum(shares[name]) / len(ours)
+        lines.append(f"{name}: {mean:.0%}; ours is ahead by over {CLEARLY:.0%} in {ahead}, behind in {behind}")
+    return "\n".join(lines)
 
 
 def _power_row(cell: PowerCell) -> str:

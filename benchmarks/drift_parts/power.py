@@ -18,7 +18,7 @@ from benchmarks.drift_parts.pictures import PictureSet
 from benchmarks.drift_parts.rivals import check, ks_alarms, mmd_alarms
 from onsight.drift import DRIFT_TESTS, DriftPolicy, DriftSample, judge_sample
 
-__all__ = ["DETECTORS", "PowerCell", "check_rivals", "power"]
+__all__ = ["DETECTORS", "RIVALS", "PowerCell", "check_rivals", "power"]
 
 N_REFERENCE, DIMS = 500, 32
 SIZES = (10, 50, 100, 500, 1_000)
