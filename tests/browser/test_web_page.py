@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from onsight.db import create_api_key, open_database
 from onsight.deployment import DeployClient
 from tests.servers import pictures
-from tests.servers.bundle import BundleStore
+from tests.servers.bundle import BundleStore, publish_small, write_small_graph
 from tests.servers.chromium import Chromium, Page
 from tests.servers.dl_service import ServiceProcess, wait_until
 from tests.servers.web_page import STATIC
@@ -182,6 +182,25 @@ def test_upload_when_the_service_is_down_then_says_so_and_can_be_tried_again(
     page.wait_for(ANSWERED)
 
 
+def test_upload_when_the_version_cannot_be_explained_then_shows_its_classes_and_why(
+    chromium: Chromium, make_service: Callable[..., ServiceProcess], own_bundle_store: BundleStore,
+    serve_page: Callable[[str], str], picture: Path, tmp_path: Path,
+) -> None:  # fmt: skip
+    old = publish_small(Path(own_bundle_store.url), 4, tmp_path, _write_graph_of_before_explanations)
+    service = make_service(ONSIGHT_CENTRAL_STORAGE_URL=own_bundle_store.url)
+    service.start()
+    service.deploy(old)
+    page = chromium.new_page()
+    page.open(serve_page(service.url))
+
+    page.choose_file("#file", picture)
+    page.wait_for(ANSWERED)
+
+    assert page.evaluate("document.querySelectorAll('#classes li').length") == len(own_bundle_store.classes)
+    assert "before answers could be explained" in page.text("#why-not")
+    assert page.evaluate("document.querySelector('#heatmap').hidden")
+
+
 def test_upload_when_a_key_is_needed_then_asks_for_it_and_keeps_it_in_the_tab(
     chromium: Chromium, make_service: Callable[..., ServiceProcess], bundle_store: BundleStore,
     serve_page: Callable[[str], str], picture: Path, screenshots: Path,
@@ -228,3 +247,7 @@ def test_page_when_read_then_holds_nothing_inline_and_nothing_from_elsewhere() -
 
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", html)
     assert not re.search(r"https?://|url\(|@import|innerHTML|localStorage|document\.cookie", everything)
+
+
+def _write_graph_of_before_explanations(path: Path, seed: int) -> None:
+    write_small_graph(path, seed, with_feature_maps=False)

@@ -18,8 +18,8 @@ UAE_DIMS = 8
 _CHANNELS = 8
 
 
-# Writes the graph of a seed, and gives the class weights that go with it.
-GraphWriter = Callable[[Path, int], np.ndarray[Any, Any]]
+# Writes the graph of a seed, and gives the class weights that go with it, or none as before there were explanations.
+GraphWriter = Callable[[Path, int], np.ndarray[Any, Any] | None]
 # Writes the int8 variant of a graph, calibrated on images.
 Quantizer = Callable[[Path, np.ndarray[Any, Any], Path], None]
 

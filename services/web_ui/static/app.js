@@ -52,6 +52,18 @@ function showAnswer(answer, answered) {
   element("answer").focus({ preventScroll: true });
 }
 
+async function askFor(asked, signal) {
+  const form = new FormData();
+  form.append("file", asked, asked.name);
+  const options = { method: "POST", body: form, signal };
+  try {
+    return await ask("/predict?explain=heatmap", options);
+  } catch (error) {
+    if (error.problem?.code !== "unexplainable_model") throw error;
+    return { ...await ask("/predict", options), why_not: error.problem.detail };
+  }
+}
+
 async function predict() {
   const asked = file;
   if (running) running.abort();
@@ -62,9 +74,7 @@ async function predict() {
   element("busy").hidden = false;
   element("result").classList.add("stale");
   try {
-    const form = new FormData();
-    form.append("file", asked, asked.name);
-    const answer = await ask("/predict?explain=heatmap", { method: "POST", body: form, signal: request.signal });
+    const answer = await askFor(asked, request.signal);
     if (running === request) showAnswer(answer, asked);
   } catch (error) {
     if (running !== request) return;
