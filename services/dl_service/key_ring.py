@@ -23,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 _REFRESH_S = 2.0
 _BEARER = b"bearer "
 _LONGEST_KEY = 256
+_INVALID_HINT = "one made just now is valid within two seconds; an older one may have been revoked: ask for a new one"
 _HINT = "send the header 'Authorization: Bearer <key>' or 'X-API-Key: <key>'"
 
 
@@ -92,7 +93,7 @@ class KeyRing:
             raise UnauthorizedError("the request carries no API key", _HINT)
         entry = self._find(text)
         if entry is None:
-            raise UnauthorizedError("the API key is not valid", "it may have been revoked: ask for a new one")
+            raise UnauthorizedError("the API key is not valid", _INVALID_HINT)
         if not entry.allows(scope):
             raise ForbiddenError(
                 f"the API key {entry.name!r} may {', '.join(entry.scopes)}; this asks for {scope}",

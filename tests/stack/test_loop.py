@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image, ImageEnhance
 
@@ -123,6 +124,7 @@ def label(stack: Stack, chromium: Chromium, classes: dict[str, str]) -> None:
     key = stack.compose(
         "exec", "-T", "dl_service", "python", "-m", "services.dl_service.keys", "create", "--name", "ann", *scopes
     )
+    wait_until(lambda: _is_valid_everywhere(stack, key.split()[-1]), timeout_s=30)
     page = chromium.new_page()
     page.look(width=1000)
     page.open(f"{stack.url}/ui/review.html")
@@ -138,6 +140,13 @@ def label(stack: Stack, chromium: Chromium, classes: dict[str, str]) -> None:
     page.wait_for("!document.querySelector('#empty').hidden")
     # The key of the web pages may not review; Chromium notes that refusal.
     assert [text for text in page.complaints if "a status of 403" not in text] == []
+
+
+def _is_valid_everywhere(stack: Stack, key: str) -> bool:
+    """Each worker reads the keys anew every two seconds; no request says which of them is to answer."""
+    headers = {"Authorization": f"Bearer {key}"}
+    url = f"{stack.url}/review?limit=1"
+    return all(httpx.get(url, headers=headers, trust_env=False, timeout=30).is_success for _ in range(10))
 
 
 def _key_of(page: Page, name: str) -> str:
