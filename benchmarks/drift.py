@@ -18,11 +18,11 @@ from benchmarks.drift_parts.cost import cost, huge_window
 from benchmarks.drift_parts.false_alarms import QuietCell, false_alarms
 from benchmarks.drift_parts.features import FeatureReader
 from benchmarks.drift_parts.pictures import PictureSet, read_pictures
-from benchmarks.drift_parts.power import DETECTORS, RIVALS, PowerCell, check_rivals, power
+from benchmarks.drift_parts.power import DETECTORS, RIVALS, PowerCell, check_rivals, power, rivals_together
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "drift.json"
-PARTS = ("false-alarms", "power", "cost")
+PARTS = ("false-alarms", "power", "together", "cost")
 WIDE_DIMS = (128, 512)
 HUGE_ROWS = 1_000_000
 CLEARLY = 0.03
@@ -35,13 +35,16 @@ def main() -> None:
     if "cost" in options.only:
         result["cost"] = _cost(options)
         _write(result, options)
-    if {"false-alarms", "power"} & set(options.only):
+    if {"false-alarms", "power", "together"} & set(options.only):
         reader = FeatureReader(options.bundle / "model.onnx", WIDE_DIMS, options.work)
         pictures = read_pictures(reader, options.dataset)
         for part, run in (("power", _power), ("false-alarms", _false_alarms)):
             if part in options.only:
                 result[part.replace("-", "_")] = run(pictures, options)
                 _write(result, options)
+        if "together" in options.only:
+            result["power"]["together"] = _together(pictures, result["power"]["cells"])
+            _write(result, options)
 
 
 def _options() -> argparse.Namespace:
@@ -120,6 +123,19 @@ def _comparison(cells: list[dict[str, Any]]) -> str:
         mean = sum(shares[name]) / len(ours)
         lines.append(f"{name}: {mean:.0%}; ours is ahead by over {CLEARLY:.0%} in {ahead}, behind in {behind}")
     return "\n".join(lines)
+
+
+def _together(pictures: PictureSet, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    heads = ("change", "strength", "rows", "ours", "best of alibi-detect's four", "all four, 1 % together")
+    print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    found = []
+    for cell in rivals_together(pictures, cells):
+        detected = cell["detected"]
+        best = max(detected[name] for name in RIVALS)
+        shares = " | ".join(f"{share:.1%}" for share in (detected["combined"], best, detected["together"]))
+        print(f"| {cell['change']} | {cell['strength']} | {cell['size']} | {shares} |", flush=True)
+        found.append(cell)
+    return found
 
 
 def _power_row(cell: PowerCell) -> str:

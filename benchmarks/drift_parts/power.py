@@ -6,8 +6,9 @@ changed, its size grows from 10, and the share of draws with an alarm is counted
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 from benchmarks.drift_parts.corruptions import CORRUPTIONS
 from benchmarks.drift_parts.features import Features
 from benchmarks.drift_parts.pictures import PictureSet
-from benchmarks.drift_parts.rivals import check, ks_alarms, mmd_alarms
+from benchmarks.drift_parts.rivals import any_alarms, check, ks_alarms, mmd_alarms
 from onsight.drift import DRIFT_TESTS, DriftPolicy, DriftSample, judge_sample
 
-__all__ = ["DETECTORS", "RIVALS", "PowerCell", "check_rivals", "power"]
+__all__ = ["DETECTORS", "RIVALS", "PowerCell", "check_rivals", "power", "rivals_together"]
 
 N_REFERENCE, DIMS = 500, 32
 SIZES = (10, 50, 100, 500, 1_000)
@@ -55,6 +56,32 @@ def power(pictures: PictureSet, draws: int, quiet_draws: int, seed: int = 2) -> 
             yield PowerCell(change, strength, size, count, {name: alarms[name] / count for name in DETECTORS})
             if min(alarms.values()) == count:
                 break
+
+
+def rivals_together(pictures: PictureSet, cells: list[dict[str, Any]], seed: int = 2) -> Iterator[dict[str, Any]]:
+    """All four rivals with the false alarms of one, in the cells where one of them was ahead, and without a change.
+
+    Args:
+        pictures: As for ``power``.
+        cells: What it found, as dictionaries.
+        seed: That it had.
+
+    Yields:
+        Such a cell, with ``together`` beside what each detected.
+    """
+    changes = _changes(pictures)
+    for cell in cells:
+        detected: Mapping[str, float] = cell["detected"]
+        if cell["change"] != "none" and max(detected[name] for name in RIVALS) <= detected["combined"]:
+            continue
+        alarms = 0
+        for index in range(cell["draws"]):
+            random = np.random.default_rng([seed, cell["size"], index])
+            rows, window = changes[cell["change"], cell["strength"]](cell["size"], random)
+            reference = pictures.clean.sample(rows, DIMS)
+            uae, bbsd = (reference.uae_feats, window.uae_feats), (reference.bbsd_feats, window.bbsd_feats)
+            alarms += any_alarms((uae, bbsd), random)
+        yield cell | {"detected": {**detected, "together": alarms / cell["draws"]}}
 
 
 def check_rivals(pictures: PictureSet, seed: int = 3) -> int:

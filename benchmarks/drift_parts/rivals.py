@@ -7,33 +7,50 @@ statistics are computed with matrix products, and alibi-detect's own detectors r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from onsight.drift.statistics import ks_p_value, ks_statistics
 
-__all__ = ["FALSE_ALARM_RATE", "check", "ks_alarms", "mmd_alarms"]
+__all__ = ["FALSE_ALARM_RATE", "any_alarms", "check", "ks_alarms", "mmd_alarms"]
 
 Array = NDArray[np.float64]
 FALSE_ALARM_RATE = 0.01
 PERMUTATIONS = 100  # MMDDrift's default
+MORE_PERMUTATIONS = 1_000  # for a quarter of the rate
 
 
-def ks_alarms(reference: Array, window: Array) -> bool:
-    """``KSDrift(reference, p_val=0.01)``: asymptotic KS tests, Bonferroni's correction (both its default)."""
+def any_alarms(pairs: Sequence[tuple[Array, Array]], random: np.random.Generator) -> bool:
+    """Both detectors on several kinds of features, by Bonferroni's correction with the false alarms of one of them."""
+    rate = FALSE_ALARM_RATE / (2 * len(pairs))
+    return any(
+        ks_alarms(*pair, rate) or mmd_alarms(*pair, random, rate, permutations=MORE_PERMUTATIONS) for pair in pairs
+    )
+
+
+def ks_alarms(reference: Array, window: Array, rate: float = FALSE_ALARM_RATE) -> bool:
+    """``KSDrift(reference, p_val=rate)``: asymptotic KS tests, Bonferroni's correction (both its default)."""
     largest = float(ks_statistics(reference, window).max())
-    return ks_p_value(largest, len(reference), len(window)) < FALSE_ALARM_RATE / reference.shape[1]
+    return ks_p_value(largest, len(reference), len(window)) < rate / reference.shape[1]
 
 
-def mmd_alarms(reference: Array, window: Array, random: np.random.Generator) -> bool:
-    """``MMDDrift(reference, p_val=0.01)``: an alarm when fewer than 1 % of 100 permutations reach the statistic."""
+def mmd_alarms(
+    reference: Array,
+    window: Array,
+    random: np.random.Generator,
+    rate: float = FALSE_ALARM_RATE,
+    permutations: int = PERMUTATIONS,
+) -> bool:
+    """``MMDDrift(reference, p_val=rate)``: an alarm when a smaller share of permutations reach the statistic."""
     kernel = _kernel(reference, window)
-    labels = np.zeros((len(kernel), PERMUTATIONS + 1), np.float32)
+    labels = np.zeros((len(kernel), permutations + 1), np.float32)
     labels[len(reference) :, 0] = 1
-    for column in range(1, PERMUTATIONS + 1):
+    for column in range(1, permutations + 1):
         labels[random.permutation(len(kernel))[: len(window)], column] = 1
     values = _mmd2(kernel, labels, len(reference), len(window))
-    return float((values[0] <= values[1:]).mean()) < FALSE_ALARM_RATE
+    return float((values[0] <= values[1:]).mean()) < rate
 
 
 def check(reference: Array, window: Array) -> None:
