@@ -22,7 +22,7 @@ from benchmarks.drift_parts.power import DETECTORS, RIVALS, PowerCell, check_riv
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "drift.json"
-PARTS = ("false-alarms", "power", "together", "cost")
+PARTS = ("false-alarms", "power", "cost")
 WIDE_DIMS = (128, 512)
 HUGE_ROWS = 1_000_000
 CLEARLY = 0.03
@@ -35,16 +35,13 @@ def main() -> None:
     if "cost" in options.only:
         result["cost"] = _cost(options)
         _write(result, options)
-    if {"false-alarms", "power", "together"} & set(options.only):
+    if {"false-alarms", "power"} & set(options.only):
         reader = FeatureReader(options.bundle / "model.onnx", WIDE_DIMS, options.work)
         pictures = read_pictures(reader, options.dataset)
         for part, run in (("power", _power), ("false-alarms", _false_alarms)):
             if part in options.only:
                 result[part.replace("-", "_")] = run(pictures, options)
                 _write(result, options)
-        if "together" in options.only:
-            result["power"]["together"] = _together(pictures, result["power"]["cells"])
-            _write(result, options)
 
 
 def _options() -> argparse.Namespace:
@@ -107,14 +104,15 @@ def _power(pictures: PictureSet, options: argparse.Namespace) -> dict[str, Any]:
     cells = []
     for cell in power(pictures, options.draws, 2 * options.draws):
         print(_power_row(cell), flush=True)
-        cells.append(asdict(cell))
+        cells.append(cell)
     print(_comparison(cells), flush=True)
-    return {"checked": checked, "cells": cells}
+    _add_rivals_together(pictures, cells)
+    return {"checked": checked, "cells": [asdict(cell) for cell in cells]}
 
 
-def _comparison(cells: list[dict[str, Any]]) -> str:
+def _comparison(cells: list[PowerCell]) -> str:
     """The combined verdict beside each of alibi-detect's detectors, over all cells with a change."""
-    shares = {name: [cell["detected"][name] for cell in cells if cell["change"] != "none"] for name in DETECTORS}
+    shares = {name: [cell.detected[name] for cell in cells if cell.change != "none"] for name in DETECTORS}
     ours = shares["combined"]
     lines = [f"\nMean share over {len(ours)} cells with a change: ours {sum(ours) / len(ours):.0%}"]
     for name in RIVALS:
@@ -125,17 +123,14 @@ def _comparison(cells: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _together(pictures: PictureSet, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _add_rivals_together(pictures: PictureSet, cells: list[PowerCell]) -> None:
     heads = ("change", "strength", "rows", "ours", "best of alibi-detect's four", "all four, 1 % together")
     print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    found = []
-    for cell in rivals_together(pictures, cells):
-        detected = cell["detected"]
-        best = max(detected[name] for name in RIVALS)
-        shares = " | ".join(f"{share:.1%}" for share in (detected["combined"], best, detected["together"]))
-        print(f"| {cell['change']} | {cell['strength']} | {cell['size']} | {shares} |", flush=True)
-        found.append(cell)
-    return found
+    for cell, together in rivals_together(pictures, cells):
+        best = max(cell.detected[name] for name in RIVALS)
+        shares = " | ".join(f"{share:.1%}" for share in (cell.detected["combined"], best, together))
+        print(f"| {cell.change} | {cell.strength} | {cell.size} | {shares} |", flush=True)
+        cell.detected["alibi together"] = together
 
 
 def _power_row(cell: PowerCell) -> str:

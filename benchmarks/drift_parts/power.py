@@ -6,9 +6,8 @@ changed, its size grows from 10, and the share of draws with an alarm is counted
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,30 +57,30 @@ def power(pictures: PictureSet, draws: int, quiet_draws: int, seed: int = 2) -> 
                 break
 
 
-def rivals_together(pictures: PictureSet, cells: list[dict[str, Any]], seed: int = 2) -> Iterator[dict[str, Any]]:
+def rivals_together(
+    pictures: PictureSet, cells: Sequence[PowerCell], seed: int = 2
+) -> Iterator[tuple[PowerCell, float]]:
     """All four rivals with the false alarms of one, in the cells where one of them was ahead, and without a change.
 
     Args:
         pictures: As for ``power``.
-        cells: What it found, as dictionaries.
+        cells: What it found.
         seed: That it had.
 
     Yields:
-        Such a cell, with ``together`` beside what each detected.
+        Such a cell, and the share of its draws with an alarm.
     """
     changes = _changes(pictures)
     for cell in cells:
-        detected: Mapping[str, float] = cell["detected"]
-        if cell["change"] != "none" and max(detected[name] for name in RIVALS) <= detected["combined"]:
+        is_ahead = max(cell.detected[name] for name in RIVALS) > cell.detected["combined"]
+        if cell.change != "none" and not is_ahead:
             continue
         alarms = 0
-        for index in range(cell["draws"]):
-            random = np.random.default_rng([seed, cell["size"], index])
-            rows, window = changes[cell["change"], cell["strength"]](cell["size"], random)
-            reference = pictures.clean.sample(rows, DIMS)
-            uae, bbsd = (reference.uae_feats, window.uae_feats), (reference.bbsd_feats, window.bbsd_feats)
-            alarms += any_alarms((uae, bbsd), random)
-        yield cell | {"detected": {**detected, "together": alarms / cell["draws"]}}
+        for index in range(cell.draws):
+            random = np.random.default_rng([seed, cell.size, index])
+            rows, window = changes[cell.change, cell.strength](cell.size, random)
+            alarms += any_alarms(list(_pairs(pictures.clean.sample(rows, DIMS), window).values()), random)
+        yield cell, alarms / cell.draws
 
 
 def check_rivals(pictures: PictureSet, seed: int = 3) -> int:
@@ -91,9 +90,9 @@ def check_rivals(pictures: PictureSet, seed: int = 3) -> int:
         for size in (50, 100):
             rows, window = draw(size, np.random.default_rng([seed, size]))
             reference = pictures.clean.sample(rows, DIMS)
-            check(reference.uae_feats, window.uae_feats)
-            check(reference.bbsd_feats, window.bbsd_feats)
-            checked += 2
+            for pair in _pairs(reference, window).values():
+                check(*pair)
+                checked += 1
     return checked
 
 
@@ -102,14 +101,18 @@ def _alarms(pictures: PictureSet, draw: Draw, size: int, random: np.random.Gener
     reference = pictures.clean.sample(rows, DIMS)
     judgement = judge_sample(reference, window, DriftPolicy(min_rows=10, seed=int(random.integers(2**31))))
     found = {verdict.features: bool(verdict.is_drift) for verdict in (*judgement.tests, judgement.combined)}
-    pairs = {
-        "uae": (reference.uae_feats, window.uae_feats),
-        "bbsd": (reference.bbsd_feats, window.bbsd_feats),
-    }
-    for name, pair in pairs.items():
+    for name, pair in _pairs(reference, window).items():
         found[f"alibi KS {name}"] = ks_alarms(*pair)
         found[f"alibi MMD {name}"] = mmd_alarms(*pair, random)
     return found
+
+
+def _pairs(reference: DriftSample, window: DriftSample) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """What the rivals compare: each kind of features, of reference and window."""
+    return {
+        "uae": (reference.uae_feats, window.uae_feats),
+        "bbsd": (reference.bbsd_feats, window.bbsd_feats),
+    }
 
 
 def _changes(pictures: PictureSet) -> dict[tuple[str, str], Draw]:
