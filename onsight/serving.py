@@ -82,11 +82,12 @@ def predict_files(classifier: OnnxClassifier, paths: Sequence[Path], batch_size:
 
 
 def _answer(classifier: OnnxClassifier, files: Sequence[ImageFile]) -> AnsweredFiles:
+    images = np.stack([file.pixels for file in files])
     return AnsweredFiles(
-        output=classifier.run(np.stack([file.pixels for file in files])),
+        output=classifier.run(images),
         sizes=tuple((file.width, file.height) for file in files),
         formats=tuple(file.format for file in files),
-        properties=tuple(measure_properties(file.pixels) for file in files),
+        properties=tuple(measure_properties(images)),
     )
 
 

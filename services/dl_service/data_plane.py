@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from onsight.db import PredictionRecord
 from onsight.domain import ModelOutput
 from onsight.errors import OnsightError
-from onsight.images import ImageFile, ImageLimits, read_image_file
+from onsight.images import ImageFile, ImageLimits, measure_properties, read_image_file
 from services.dl_service.batching import Batcher, BatchLimits, Ticket
 from services.dl_service.errors import DeadlineError, NoModelError
 from services.dl_service.explanations import Explanation, check_explain, explain_or_say_why
 from services.dl_service.models import ModelControl, ServedModel
-from services.dl_service.prediction_log import ImageJob, PredictionLog, prediction_record
+from services.dl_service.prediction_log import AnswerRow, ImageJob, PredictionLog, prediction_record
 
 __all__ = ["Answer", "DataPlane"]
 
@@ -141,9 +141,12 @@ class DataPlane:
         return _Decoded(ticket, image, (time.perf_counter() - started_s) * 1000)
 
     def _answer_model(self, model: ServedModel, decoded: Sequence[_Decoded], taken_s: float) -> _Outcomes:
+        images = np.stack([one.image.pixels for one in decoded])
         started_s = time.perf_counter()
         try:
-            output, feature_maps = _infer(model, decoded)
+            output, feature_maps = _infer(
+                model, images, is_explained=any(one.ticket.job.job.explain for one in decoded)
+            )
         except NoModelError as error:
             model.record.note_failures(len(decoded))
             return {one.ticket: error for one in decoded}
@@ -154,9 +157,9 @@ class DataPlane:
         self._log.note_batch(len(decoded))
         not_finite = NoModelError(f"the model {model.name} answers with numbers that are not finite")
         outcomes: _Outcomes = {one.ticket: not_finite for one in decoded}
-        records = _records(decoded, output, taken_s, inference_ms)
-        rows = zip(decoded, records, sound, strict=True)
-        outcomes |= self._conclude([(one.ticket, record) for one, record, is_sound in rows if is_sound])
+        records = _records(decoded, _rows(output, images), taken_s, inference_ms)
+        triples = zip(decoded, records, sound, strict=True)
+        outcomes |= self._conclude([(one.ticket, record) for one, record, is_sound in triples if is_sound])
         for index, one in enumerate(decoded):
             self._explain(one, outcomes, feature_maps[index] if feature_maps is not None else None)
             _add_outputs(one, outcomes, output, index)
@@ -196,13 +199,13 @@ def _add_outputs(one: _Decoded, outcomes: _Outcomes, output: ModelOutput, index:
         outcomes[one.ticket] = replace(answer, outputs={name: getattr(output, name)[index] for name in names})
 
 
-def _infer(model: ServedModel, decoded: Sequence[_Decoded]) -> tuple[ModelOutput, NDArray[np.float32] | None]:
+def _infer(
+    model: ServedModel, images: NDArray[np.uint8], *, is_explained: bool
+) -> tuple[ModelOutput, NDArray[np.float32] | None]:
     """The model's answers; with the feature maps, if any of the images is to be explained."""
-    classifier, images = model.bundle.classifier, np.stack([one.image.pixels for one in decoded])
+    classifier = model.bundle.classifier
     try:
-        if any(one.ticket.job.job.explain for one in decoded):
-            return classifier.run_explained(images)
-        return classifier.run(images), None
+        return classifier.run_explained(images) if is_explained else (classifier.run(images), None)
     except Exception as error:
         _LOG.exception("the model %s fails to answer", model.name)
         raise NoModelError(f"the model {model.name} fails to answer") from error
@@ -215,11 +218,15 @@ def _is_finite(output: ModelOutput) -> list[bool]:
     return found
 
 
+def _rows(output: ModelOutput, images: NDArray[np.uint8]) -> Iterator[AnswerRow]:
+    numbers = (output.probabilities, output.uae_features, output.bbsd_features)
+    return map(AnswerRow, *(values.tolist() for values in numbers), measure_properties(images))
+
+
 def _records(
-    decoded: Sequence[_Decoded], output: ModelOutput, taken_s: float, inference_ms: float
+    decoded: Sequence[_Decoded], rows: Iterator[AnswerRow], taken_s: float, inference_ms: float
 ) -> Iterator[PredictionRecord]:
-    numbers = (output.probabilities.tolist(), output.uae_features.tolist(), output.bbsd_features.tolist())
-    for one, row in zip(decoded, zip(*numbers, strict=True), strict=True):
+    for one, row in zip(decoded, rows, strict=True):
         job = one.ticket.job.job
         timings_ms = {
             "receive": job.receive_ms,

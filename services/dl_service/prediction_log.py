@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from onsight.db import ApiCallRecord, Outbox, PredictionRecord, uuid7
 from onsight.domain import BundleMetadata
 from onsight.image_archive import ImageArchive
-from onsight.images import ImageFile, measure_properties
+from onsight.images import ImageFile, ImageProperties
 from services.dl_service.explanations import ExplainRequest
 from services.dl_service.metrics import Metrics
 
-__all__ = ["ImageJob", "PredictionLog", "prediction_record"]
+__all__ = ["AnswerRow", "ImageJob", "PredictionLog", "prediction_record"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class ImageJob:
     explain: ExplainRequest | None = None
     pixels: NDArray[np.uint8] | None = None
     outputs: tuple[str, ...] = ()
+
+
+class AnswerRow(NamedTuple):
+    """What was found about one image of a batch."""
+
+    probabilities: Sequence[float]
+    uae_feats: Sequence[float]
+    bbsd_feats: Sequence[float]
+    properties: ImageProperties
 
 
 class PredictionLog:
@@ -77,7 +87,7 @@ def prediction_record(
     job: ImageJob,
     image: ImageFile,
     metadata: BundleMetadata,
-    row: tuple[Sequence[float], Sequence[float], Sequence[float]],
+    row: AnswerRow,
     timings_ms: Mapping[str, float],
 ) -> PredictionRecord:
     """The row of an answered image.
@@ -86,23 +96,21 @@ def prediction_record(
         job: What was asked.
         image: As the network saw it.
         metadata: Of the bundle that answered.
-        row: Probabilities, UAE and BBSD features.
+        row: What was found.
         timings_ms: Milliseconds by stage.
     """
-    probabilities, uae_feats, bbsd_feats = row
-    confidence = max(probabilities)
-    properties = measure_properties(image.pixels)
+    confidence = max(row.probabilities)
     return PredictionRecord(
         prediction_id=str(uuid7()),
         request_id=job.request_id,
         model_name=metadata.model_name,
         model_version=metadata.version,
         created_at=datetime.now(UTC),
-        probabilities=probabilities,
-        top_class=metadata.classes[probabilities.index(confidence)],
+        probabilities=row.probabilities,
+        top_class=metadata.classes[row.probabilities.index(confidence)],
         confidence=confidence,
-        uae_feats=uae_feats,
-        bbsd_feats=bbsd_feats,
+        uae_feats=row.uae_feats,
+        bbsd_feats=row.bbsd_feats,
         image_sha256=hashlib.sha256(job.content).hexdigest(),
         image_bytes=len(job.content),
         image_width=image.width,
@@ -110,9 +118,9 @@ def prediction_record(
         image_format=image.format,
         client=job.client,
         timings_ms={stage: round(value, 3) for stage, value in timings_ms.items()},
-        image_brightness=properties.brightness,
-        image_contrast=properties.contrast,
-        image_sharpness=properties.sharpness,
+        image_brightness=row.properties.brightness,
+        image_contrast=row.properties.contrast,
+        image_sharpness=row.properties.sharpness,
     )
 
 

@@ -48,7 +48,7 @@ def test_predict_files_says_what_each_file_is_like(classifier: OnnxClassifier, p
     for path, size, kind, properties in zip(paths, answered.sizes, answered.formats, answered.properties, strict=True):
         with Image.open(path) as header:
             assert (size, kind) == (header.size, header.format)
-        assert properties == measure_properties(load_image(path, SIZE, SIZE))
+        assert [properties] == measure_properties(load_image(path, SIZE, SIZE)[np.newaxis])
 
 
 def test_predict_paths_of_a_broken_file_names_it(classifier: OnnxClassifier, paths: list[Path], tmp_path: Path) -> None:
