@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from python_multipart.multipart import File, FormParser, parse_options_header
 from starlette.types import Message, Receive, Scope
 
 from services.dl_service.errors import (
@@ -17,7 +20,7 @@ from services.dl_service.errors import (
     ReceiveTimeoutError,
     ServiceError,
 )
-from services.dl_service.uploads import extract_file, read_upload
+from services.dl_service.uploads import extract_file, extract_files, read_upload
 
 BOUNDARY = b"b0undary"
 Sent = tuple[Scope, Receive]
@@ -64,6 +67,54 @@ def test_extract_file_of_content_that_looks_like_a_boundary(content: bytes) -> N
     assert extract_file(form((b"file", content)), BOUNDARY) == content
 
 
+@pytest.mark.parametrize("change", range(40))
+def test_extract_files_agrees_with_a_library_on_what_http_clients_send(change: int) -> None:
+    rng = random.Random(change)
+    names = [rng.choice(["file", "files", "other"]) for _ in range(rng.randint(1, 6))]
+    sent = [(name, (f"{name} {i}.jpg", rng.randbytes(rng.choice([0, 1, 5000])))) for i, name in enumerate(names)]
+    encoded = httpx.Request("POST", "http://localhost", files=[*sent, ("file", ("ü.png", b"last"))])
+    body, (_, options) = encoded.read(), parse_options_header(encoded.headers["content-type"])
+
+    found = extract_files(body, options[b"boundary"], most=100)
+
+    assert [(file.name, file.content) for file in found] == files_by_library(body, options[b"boundary"])
+
+
+def files_by_library(body: bytes, boundary: bytes) -> list[tuple[str, bytes]]:
+    files: list[tuple[str, bytes]] = []
+
+    def take(part: File) -> None:
+        part.file_object.seek(0)
+        if part.field_name in (b"file", b"files"):
+            files.append(((part.file_name or b"").decode(), part.file_object.read()))
+
+    parser = FormParser("multipart/form-data", on_field=None, on_file=take, boundary=boundary)
+    parser.write(body)
+    parser.finalize()
+    return files
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b0undary",
+        b"--b0undary\r\n",
+        b"--b0undaryX\r\n\r\nimage\r\n--b0undary--",
+        b"--b0undary\r\nContent-Disposition: form-data; name=file\r\nimage\r\n--b0undary--",
+        b"--b0undary\r\n" + b"X: y\r\n" * 5000 + b"\r\nimage\r\n--b0undary--",
+        form(*[(b"other", b"")] * 1001),
+    ],
+    ids=["one-boundary", "one-line", "not-the-boundary", "no-head", "long-head", "many-parts"],
+)
+def test_extract_file_of_a_body_that_is_no_form(body: bytes) -> None:
+    with pytest.raises(MalformedBodyError):
+        extract_file(body, BOUNDARY)
+
+
+def test_extract_file_of_a_part_without_headers_passes_over_it() -> None:
+    assert extract_file(b"--b0undary \t\r\n\r\nx\r\n" + form((b"file", b"image")), BOUNDARY) == b"image"
+
+
 @given(body=st.binary(max_size=300), boundary=st.binary(max_size=20))
 def test_extract_file_of_anything_raises_nothing_but_service_errors(body: bytes, boundary: bytes) -> None:
     with pytest.raises(ServiceError):
@@ -77,9 +128,10 @@ def test_extract_file_of_anything_raises_nothing_but_service_errors(body: bytes,
         ([b"im", b"age"], ""),
         ([b"image"], "application/x-www-form-urlencoded"),
         ([form((b"file", b"image"))], FORM),
+        ([b"\r\n", form((b"file", b"image"))], FORM),
         ([form((b"file", b"image"))[:30], form((b"file", b"image"))[30:]], FORM),
     ],
-    ids=["raw", "chunks", "curl-default", "form", "form-in-chunks"],
+    ids=["raw", "chunks", "curl-default", "form", "form-after-an-empty-line", "form-in-chunks"],
 )
 def test_read_upload_gives_the_image(chunks: list[bytes], content_type: str) -> None:
     assert upload(request(chunks, content_type)) == b"image"
