@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import Executable, bindparam, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from onsight.db.engine import Database
@@ -40,20 +40,28 @@ class WorkerReport:
     reported_at: datetime
 
 
+def _upsert(build: Callable[[type[WorkerRow]], postgresql.Insert | sqlite.Insert]) -> Executable:
+    statement = build(WorkerRow)
+    columns = {field.name: statement.excluded[field.name] for field in fields(WorkerReport)}
+    return statement.on_conflict_do_update(index_elements=["worker_id"], set_=columns)
+
+
+# Made once: to make them took longer than the database does, and every worker reports again and again.
+_UPSERTS = {"postgresql": _upsert(postgresql.insert), "sqlite": _upsert(sqlite.insert)}
+_FORGET_OLD = delete(WorkerRow).where(WorkerRow.reported_at < bindparam("gone"))
+
+
 def report_worker(database: Database, report: WorkerReport) -> None:
     """Writes what a worker serves, and forgets those that are long gone.
 
     Raises:
         DependencyError: The database does not answer.
     """
-    values = {**asdict(report), "problem": report.problem[:500]}
+    gone = datetime.now(UTC) - timedelta(seconds=_FORGOTTEN_AFTER_S)
     with database.transaction() as connection:
-        build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        connection.execute(
-            build(WorkerRow).values(values).on_conflict_do_update(index_elements=["worker_id"], set_=values)
-        )
-        gone = datetime.now(UTC) - timedelta(seconds=_FORGOTTEN_AFTER_S)
-        connection.execute(delete(WorkerRow).where(WorkerRow.reported_at < gone))
+        upsert = _UPSERTS.get(connection.dialect.name, _UPSERTS["sqlite"])
+        connection.execute(upsert, {**vars(report), "problem": report.problem[:500]})
+        connection.execute(_FORGET_OLD, {"gone": gone})
 
 
 def forget_worker(database: Database, worker_id: str) -> None:
