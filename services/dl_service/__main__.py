@@ -57,7 +57,7 @@ def _supervise(settings: ServiceSettings, listener: socket.socket) -> int:
     """Several worker processes on one socket; one that dies is replaced."""
     # Not in the state folder, which replicas may share.
     with tempfile.TemporaryDirectory(prefix="onsight-metrics-") as metrics_dir:
-        # prometheus-client reads it when it is imported: by the workers, not here.
+        # prometheus-client reads it when it is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
         _import_once_for_all_workers()
         return _run_workers(settings, listener)

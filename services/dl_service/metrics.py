@@ -10,6 +10,7 @@ import os
 import re
 import resource
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +22,7 @@ from prometheus_client import (
     Histogram,
     disable_created_metrics,
     generate_latest,
+    values,
 )
 from prometheus_client import multiprocess as prometheus_multiprocess
 
@@ -49,6 +51,7 @@ class Metrics:
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        _know_own_pid()
         self._registry = CollectorRegistry()
         self.drift = DriftCollector()
         self._registry.register(self.drift)
@@ -63,16 +66,20 @@ class Metrics:
         self._outbox_failures = self._counter("outbox_failed_shipments", "Shipments the database did not take")
 
     def _make_request_metrics(self) -> None:
-        self._requests = self._counter("http_requests", "Requests answered", "route", "method", "status", "code")
-        self._request_seconds = self._histogram("http_request_seconds", "From request to answer", _SECONDS, "route")
+        requests = self._counter("http_requests", "Requests answered", "route", "method", "status", "code")
+        request_seconds = self._histogram("http_request_seconds", "From request to answer", _SECONDS, "route")
+        # To find a metric by its labels takes as long as to change it.
+        self._requests, self._request_seconds = cache(requests.labels), cache(request_seconds.labels)
         self._in_flight = self._gauge("http_in_flight_requests", "Requests being received or answered", "livesum")
         self._queued = self._gauge("predict_queued_images", "Images waiting for a thread", "livesum")
 
     def _make_model_metrics(self) -> None:
-        self._stage_seconds = self._histogram("predict_stage_seconds", "Time by stage", _SECONDS, "stage")
+        stage_seconds = self._histogram("predict_stage_seconds", "Time by stage", _SECONDS, "stage")
         self._batch_images = self._histogram("predict_batch_images", "Images in one batch", _BATCH_SIZES)
-        self._classes = self._counter("predict_top_class", "Predictions by top class", "model", "top_class")
-        self._confidence = self._histogram("predict_confidence_ratio", "Of the top class", _CONFIDENCES, "model")
+        classes = self._counter("predict_top_class", "Predictions by top class", "model", "top_class")
+        confidence = self._histogram("predict_confidence_ratio", "Of the top class", _CONFIDENCES, "model")
+        self._stage_seconds, self._classes = cache(stage_seconds.labels), cache(classes.labels)
+        self._confidence = cache(confidence.labels)
         self._swaps = self._counter("model_swaps", "Attempts to change the model", "outcome")
         self._served = self._gauge(
             "model_served", "1 for the version that takes traffic", "liveall", "model", "version"
@@ -82,19 +89,19 @@ class Metrics:
 
     def count_request(self, route: str, method: str, status: int, code: str, seconds: float) -> None:
         """One request, answered."""
-        self._requests.labels(route, method, str(status), code).inc()
-        self._request_seconds.labels(route).observe(seconds)
+        self._requests(route, method, str(status), code).inc()
+        self._request_seconds(route).observe(seconds)
 
     def count_prediction(self, record: PredictionRecord) -> None:
         """One prediction, made."""
         for stage, milliseconds in record.timings_ms.items():
             self.count_stage(stage, milliseconds)
-        self._classes.labels(record.model_name, record.top_class).inc()
-        self._confidence.labels(record.model_name).observe(record.confidence)
+        self._classes(record.model_name, record.top_class).inc()
+        self._confidence(record.model_name).observe(record.confidence)
 
     def count_stage(self, stage: str, milliseconds: float) -> None:
         """One stage of a prediction, passed."""
-        self._stage_seconds.labels(stage).observe(milliseconds / 1000)
+        self._stage_seconds(stage).observe(milliseconds / 1000)
 
     def count_archive(self, counts: ArchiveCounts) -> None:
         """What has become of the images that were to be kept, since the start."""
@@ -166,6 +173,13 @@ class Metrics:
     def _gauge(self, name: str, text: str, across: _Across, *labels: str) -> Gauge:
         """``across`` says how the values of several processes become one."""
         return Gauge(f"onsight_{name}", text, labels, registry=self._registry, multiprocess_mode=across)
+
+
+def _know_own_pid() -> None:
+    """prometheus-client would ask the kernel for it at every change of every value."""
+    if _MULTIPROC_VARIABLE in os.environ:
+        pid = os.getpid()
+        values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
 
 
 def _forget_dead_workers(folder: Path) -> None:
