@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from services.dl_service.explanations import ExplainRequest, check_explain, make
 __all__ = ["BundleShelf", "PredictionLookup"]
 
 _HEATMAPS_AT_ONCE = 2
+_WRITTEN_WITHIN = timedelta(seconds=1)
+_LOOK_AGAIN_S = 0.05
 
 
 class BundleShelf:
@@ -113,6 +117,10 @@ class PredictionLookup:
             ImageNotKeptError: The archive does not have it.
         """
         content = self.image_archive.find(record.image_sha256)
+        # The worker that answered may be about to write it.
+        while content is None and datetime.now(UTC) - record.created_at < _WRITTEN_WITHIN:
+            time.sleep(_LOOK_AGAIN_S)
+            content = self.image_archive.find(record.image_sha256)
         if content is None:
             raise ImageNotKeptError(
                 f"the image of prediction {record.prediction_id} is not in this replica's archive",

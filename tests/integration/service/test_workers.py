@@ -127,6 +127,16 @@ def test_worker_told_to_end_before_it_listens_ends(make_service: Callable[..., S
     wait_until(lambda: len(service.worker_pids()) == N_WORKERS)
 
 
+def test_image_is_there_for_every_worker_as_soon_as_its_prediction_is_answered(replicas: list[ServiceProcess]) -> None:
+    for seed in range(5):
+        image = pictures.jpeg(seed)
+        answer = httpx.post(f"{replicas[0].url}/predict", content=image, trust_env=False).raise_for_status().json()
+        url = f"{replicas[0].url}/predictions/{answer['prediction_id']}/image"
+        with many_connections(replicas[0], 4):  # so that the next ones go to both workers
+            found = [httpx.get(url, trust_env=False) for _ in range(4)]
+        assert [one.content for one in found] == [image] * 4, found[0].text
+
+
 def test_connections_that_stay_open_are_shared_evenly(replicas: list[ServiceProcess]) -> None:
     # One after the other: a worker that the machine holds up for a moment gets the next ones.
     with many_connections(replicas[0], 24, at_once=1):

@@ -99,6 +99,23 @@ def test_keep_again_writes_nothing_and_starts_its_days_anew(make_archive: MakeAr
     assert path.stat().st_mtime > time.time() - 60
 
 
+def test_images_are_gathered_until_they_are_many_or_the_archive_is_closed(
+    make_archive: MakeArchive, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onsight.image_archive.archive._GATHER_S", 60.0)
+    archive = make_archive(queue_bytes=1000)
+    archive.keep(digest(b"one"), b"one")
+    time.sleep(0.1)
+    assert files_below(folder) == []
+
+    keep(archive, b"two", b"x" * 200)
+    assert len(files_below(folder)) == 3
+
+    archive.keep(digest(b"last"), b"last")
+    archive.close()
+    assert len(files_below(folder)) == 4
+
+
 def test_two_processes_that_write_the_same_image_both_succeed(make_archive: MakeArchive, folder: Path) -> None:
     archives = [make_archive() for _ in range(4)]
     contents = [bytes([number]) * 1000 for number in range(50)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -155,6 +156,17 @@ def test_prediction_that_is_not_shipped_yet_is_found_in_the_outbox(world: World,
     world.outbox.append(record)
 
     assert world.get(f"/predictions/{record.prediction_id}").json()["image_sha256"] == record.image_sha256
+
+
+def test_image_of_a_new_prediction_that_another_worker_has_yet_to_write_is_waited_for(
+    world: World, small_bundle: Bundle, tmp_path: Path
+) -> None:
+    other = ImageArchive(tmp_path / "images", ArchivePolicy())
+    new = replace(world, archive=other).log(small_bundle)
+    threading.Timer(0.1, other.start).start()
+
+    assert world.get(f"/predictions/{new.prediction_id}/image").content == CONTENT
+    other.close()
 
 
 @pytest.mark.parametrize("below", ["", "/image", "/heatmap"])
