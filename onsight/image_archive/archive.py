@@ -24,7 +24,7 @@ _HASH_RANGE = 2**32
 _DAY_S = 86_400.0
 # A clean-up is due early, once this part of the cap was written.
 _EARLY_SHARE = 1 / 16
-# Images are gathered before they are written, so that the thread does not cut in on those that answer at each of them.
+# Images are gathered after others were written, so that the thread cuts in on those that answer once for many.
 _GATHER_S = 0.1
 # Of the queue, for which nothing more is gathered.
 _GATHERED_SHARE = 1 / 8
@@ -87,7 +87,7 @@ class ImageArchive:
         self._pending: dict[str, bytes] = {}
         self._pending_bytes = 0
         self._stored = self._dropped = self._failed = 0
-        self._is_failing = self._is_dropping = self._is_closed = False
+        self._is_failing = self._is_dropping = self._is_idle = self._is_closed = False
         self._prune_due_s = 0.0
         self._unpruned_bytes = 0
         self._thread = threading.Thread(target=self._run, name="image-archive", daemon=True)
@@ -125,7 +125,7 @@ class ImageArchive:
             self._is_dropping = False
             self._pending[sha256] = content
             self._pending_bytes += len(content)
-            if len(self._pending) == 1 or self._has_gathered():
+            if self._is_idle or self._has_gathered():
                 self._changed.notify()
         return True
 
@@ -186,12 +186,14 @@ class ImageArchive:
     def _gather(self) -> list[tuple[str, bytes]]:
         """The images that wait, oldest first; none when a clean-up is due or the archive is being closed."""
         with self._changed:
+            self._changed.wait_for(self._has_gathered, _GATHER_S)
             while not self._pending and not self._is_closed:
                 left_s = self._prune_due_s - time.monotonic()
                 if left_s <= 0:
                     return []
+                self._is_idle = True
                 self._changed.wait(left_s)
-            self._changed.wait_for(self._has_gathered, _GATHER_S)
+                self._is_idle = False
             return list(self._pending.items())
 
     def _has_gathered(self) -> bool:
