@@ -23,9 +23,9 @@ PackedPixels = NDArray[np.uint32]
 MAX_SIDE = 1024
 _COLOURS = 256
 _LOW_SEVEN_BITS = np.uint32(0x7F7F7F7F)
-# One cell of a map on this many pixels changes by at most 5 of the 256 levels from one pixel to the next: there, blocks
-# of two by two pixels share a colour. They take a quarter of the work, and JPEG halves the resolution of colours too.
-_CELL_FOR_BLOCKS = 50
+# One cell of a map on this many pixels changes by at most 5 of the 256 levels from one pixel to the next: half the size
+# shows it as well, and takes a quarter of the work.
+_CELL_FOR_HALF = 50
 _WORD = np.uint64(32)
 
 # Turbo (A. Mikhailov, "Turbo, An Improved Rainbow Colormap for Visualization", Google AI blog, 2019) as the polynomial
@@ -40,19 +40,18 @@ _TURBO = (
 def draw_heat_map(activation_map: NDArray[np.float32], width: int, height: int) -> PackedPixels:
     """Enlarge a map, bilinear with pixel centres aligned, and colour it from dark blue (0) to dark red (1).
 
-    Where a cell of the map covers 50 pixels and more each way, two by two pixels share a colour.
-
     Args:
         activation_map: float32 [h, w], 0 to 1.
-        width: Of the result, in pixels.
-        height: Of the result, in pixels.
+        width: Of the image that it explains, in pixels.
+        height: Of that image, in pixels.
 
     Returns:
-        uint32 [height, width], packed RGB.
+        uint32 [height, width], packed RGB; half of both, rounded up, where a cell of the map covers 50 pixels and more
+        each way.
     """
     n_rows, n_columns = activation_map.shape
-    if height >= n_rows * _CELL_FOR_BLOCKS and width >= n_columns * _CELL_FOR_BLOCKS:
-        return _doubled(_draw(activation_map, (width + 1) // 2, (height + 1) // 2))[:height, :width]
+    if height >= n_rows * _CELL_FOR_HALF and width >= n_columns * _CELL_FOR_HALF:
+        return _draw(activation_map, (width + 1) // 2, (height + 1) // 2)
     return _draw(activation_map, width, height)
 
 
@@ -77,16 +76,18 @@ def _doubled(picture: PackedPixels) -> PackedPixels:
 
 
 def lay_over(image: Image.Image, heat_map: PackedPixels) -> PackedPixels:
-    """The mean of an image and a heat map of its size.
+    """The mean of an image and its heat map.
 
     Args:
         image: RGB.
-        heat_map: uint32 [height, width], packed RGB.
+        heat_map: As ``draw_heat_map`` gives it for the image's size.
 
     Returns:
         uint32 [height, width], packed RGB.
     """
-    height, width = heat_map.shape
+    width, height = image.size
+    if heat_map.shape != (height, width):
+        heat_map = _doubled(heat_map)[:height, :width]
     pixels = np.frombuffer(image.tobytes("raw", "RGBX"), np.uint32).reshape(height, width)
     # The mean of each byte without unpacking: what differs, halved, plus what both have.
     mixed = pixels ^ heat_map

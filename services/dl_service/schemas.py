@@ -75,7 +75,7 @@ class PredictResponse(_Schema):
     confidence: float = Field(description="probability of the top class")
     message: str = Field(description="the answer in words")
     explain_class: str | None = Field(None, description="the class whose evidence the pictures show")
-    raw_hm_img: str | None = Field(None, description="heat map of the evidence, base64")
+    raw_hm_img: str | None = Field(None, description="heat map of the evidence, to be stretched over the image, base64")
     overlaid_img: str | None = Field(None, description="the same laid over the image, base64")
     why_not: str | None = Field(None, description="empty, or why there is no explanation; the prediction holds")
 
