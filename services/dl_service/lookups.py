@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from services.dl_service.explanations import ExplainRequest, check_explain, make
 __all__ = ["BundleShelf", "PredictionLookup"]
 
 _HEATMAPS_AT_ONCE = 2
-_WRITTEN_WITHIN = timedelta(seconds=1)
+_WRITTEN_WITHIN_S = 1.0
 _LOOK_AGAIN_S = 0.05
 
 
@@ -117,8 +117,10 @@ class PredictionLookup:
             ImageNotKeptError: The archive does not have it.
         """
         content = self.image_archive.find(record.image_sha256)
-        # The worker that answered may be about to write it.
-        while content is None and datetime.now(UTC) - record.created_at < _WRITTEN_WITHIN:
+        # The worker that answered may be about to write it; its clock may differ from this one.
+        age_s = abs((datetime.now(UTC) - record.created_at).total_seconds())
+        until_s = time.monotonic() + _WRITTEN_WITHIN_S - age_s
+        while content is None and time.monotonic() < until_s:
             time.sleep(_LOOK_AGAIN_S)
             content = self.image_archive.find(record.image_sha256)
         if content is None:
