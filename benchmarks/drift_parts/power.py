@@ -78,8 +78,8 @@ def rivals_together(
         alarms = 0
         for index in range(cell.draws):
             random = np.random.default_rng([seed, cell.size, index])
-            rows, window = changes[cell.change, cell.strength](cell.size, random)
-            alarms += any_alarms(list(_pairs(pictures.clean.sample(rows, DIMS), window).values()), random)
+            samples = _samples(pictures, changes[cell.change, cell.strength], cell.size, random)
+            alarms += any_alarms(list(_pairs(*samples).values()), random)
         yield cell, alarms / cell.draws
 
 
@@ -88,23 +88,29 @@ def check_rivals(pictures: PictureSet, seed: int = 3) -> int:
     checked = 0
     for draw in _changes(pictures).values():
         for size in (50, 100):
-            rows, window = draw(size, np.random.default_rng([seed, size]))
-            reference = pictures.clean.sample(rows, DIMS)
-            for pair in _pairs(reference, window).values():
+            samples = _samples(pictures, draw, size, np.random.default_rng([seed, size]))
+            for pair in _pairs(*samples).values():
                 check(*pair)
                 checked += 1
     return checked
 
 
 def _alarms(pictures: PictureSet, draw: Draw, size: int, random: np.random.Generator) -> dict[str, bool]:
-    rows, window = draw(size, random)
-    reference = pictures.clean.sample(rows, DIMS)
+    reference, window = _samples(pictures, draw, size, random)
     judgement = judge_sample(reference, window, DriftPolicy(min_rows=10, seed=int(random.integers(2**31))))
     found = {verdict.features: bool(verdict.is_drift) for verdict in (*judgement.tests, judgement.combined)}
     for name, pair in _pairs(reference, window).items():
         found[f"alibi KS {name}"] = ks_alarms(*pair)
         found[f"alibi MMD {name}"] = mmd_alarms(*pair, random)
     return found
+
+
+def _samples(
+    pictures: PictureSet, draw: Draw, size: int, random: np.random.Generator
+) -> tuple[DriftSample, DriftSample]:
+    """A reference and a window, drawn together."""
+    rows, window = draw(size, random)
+    return pictures.clean.sample(rows, DIMS), window
 
 
 def _pairs(reference: DriftSample, window: DriftSample) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:

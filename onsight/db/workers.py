@@ -59,8 +59,7 @@ def report_worker(database: Database, report: WorkerReport) -> None:
     """
     gone = datetime.now(UTC) - timedelta(seconds=_FORGOTTEN_AFTER_S)
     with database.transaction() as connection:
-        upsert = _UPSERTS.get(connection.dialect.name, _UPSERTS["sqlite"])
-        connection.execute(upsert, {**vars(report), "problem": report.problem[:500]})
+        connection.execute(_UPSERTS[connection.dialect.name], {**vars(report), "problem": report.problem[:500]})
         connection.execute(_FORGET_OLD, {"gone": gone})
 
 

@@ -16,7 +16,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import uvloop
 
@@ -26,8 +26,7 @@ _ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 _LOG = logging.getLogger(__name__)
 _NONE = -1
-_CELL_BYTES = struct.calcsize("i")
-_LOOKS = 2**31
+_CELL: Final = "q"
 # How long a connection is left to a worker that has fewer, and how often this one looks again.
 _PATIENCE_S = 0.02
 _STEP_S = 0.001
@@ -46,8 +45,8 @@ class ConnectionCounts:
         # While workers are replaced one by one there is one more.
         self._places = 2 * workers
         self._file = os.memfd_create("connection-counts")
-        os.ftruncate(self._file, 2 * self._places * _CELL_BYTES)
-        cells = memoryview(mmap.mmap(self._file, 0)).cast("i")
+        os.ftruncate(self._file, 2 * self._places * struct.calcsize(_CELL))
+        cells = memoryview(mmap.mmap(self._file, 0)).cast(_CELL)
         self._counts, self._looks = cells[: self._places], cells[self._places :]
         for place in range(self._places):
             self._counts[place] = _NONE
@@ -73,7 +72,7 @@ class ConnectionCounts:
     def look(self) -> None:
         """Show that this process looks after its listening socket."""
         if self._place is not None:
-            self._looks[self._place] = (self._looks[self._place] + 1) % _LOOKS
+            self._looks[self._place] += 1
 
     def has_more_than_another(self) -> bool:
         """Whether another worker that is not stuck has fewer connections than this one."""

@@ -117,18 +117,26 @@ class PredictionLookup:
             ImageNotKeptError: The archive does not have it.
         """
         content = self.image_archive.find(record.image_sha256)
-        # The worker that answered may be about to write it; its clock may differ from this one.
-        age_s = abs((datetime.now(UTC) - record.created_at).total_seconds())
-        until_s = time.monotonic() + _WRITTEN_WITHIN_S - age_s
-        while content is None and time.monotonic() < until_s:
-            time.sleep(_LOOK_AGAIN_S)
-            content = self.image_archive.find(record.image_sha256)
+        if content is None:
+            content = self._find_when_written(record)
         if content is None:
             raise ImageNotKeptError(
                 f"the image of prediction {record.prediction_id} is not in this replica's archive",
                 "images are kept for some days, and only a share of them if the settings say so",
             )
         return content
+
+    def _find_when_written(self, record: PredictionRecord) -> bytes | None:
+        """The image of a new prediction, which the worker that answered may be about to write."""
+        # Their clocks may differ.
+        age_s = abs((datetime.now(UTC) - record.created_at).total_seconds())
+        until_s = time.monotonic() + _WRITTEN_WITHIN_S - age_s
+        while time.monotonic() < until_s:
+            time.sleep(_LOOK_AGAIN_S)
+            content = self.image_archive.find(record.image_sha256)
+            if content is not None:
+                return content
+        return None
 
     def draw(self, record: PredictionRecord, request: ExplainRequest) -> bytes:
         """The picture of the evidence, made anew by the version that answered; the file of one kind of picture.
