@@ -10,8 +10,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from onsight.db.engine import Database
-from onsight.db.outbox import decode_record
-from onsight.db.records import PredictionRecord
+from onsight.db.records import PredictionRecord, decode_record
 from onsight.db.tables import PredictionRow
 
 __all__ = ["find_prediction", "find_unshipped", "is_prediction_id"]

@@ -14,37 +14,18 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import orjson
-
 from onsight.db.identifiers import uuid7
-from onsight.db.records import ApiCallRecord, PredictionRecord, Record, plain_values
+from onsight.db.records import Record, encode_record
 from onsight.errors import StorageError
 
-__all__ = ["Outbox", "Segment", "claim", "decode_record", "encode_record", "read_segment"]
+__all__ = ["Outbox", "claim", "read_segment"]
 
 WhenFull = Literal["drop_oldest", "refuse"]
 
 _LOG = logging.getLogger(__name__)
-_KINDS: dict[str, type[Record]] = {"prediction": PredictionRecord, "api_call": ApiCallRecord}
-_KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
-_TIMES = ("created_at", "at")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What a sealed segment holds.
-
-    Attributes:
-        broken_lines: Whole lines that are no record.
-    """
-
-    records: tuple[Record, ...]
-    broken_lines: tuple[bytes, ...] = ()
 
 
 class Outbox:
@@ -185,23 +166,16 @@ class Outbox:
         self._open_path, self._open_file, self._open_bytes = None, -1, 0
 
 
-def read_segment(path: Path) -> Segment:
-    """Reads a sealed segment; a torn last line, which was never acknowledged, is left out.
+def read_segment(path: Path) -> list[bytes]:
+    """The lines of a sealed segment; a torn last one, which was never acknowledged, is left out.
 
     Raises:
         OSError: The file is gone or cannot be read.
     """
-    records: list[Record] = []
-    broken: list[bytes] = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            _LOG.warning("outbox segment %s ends in a torn line of %d bytes", path.name, len(line))
-            continue
-        try:
-            records.append(decode_record(line))
-        except (ValueError, TypeError, KeyError):
-            broken.append(line)
-    return Segment(tuple(records), tuple(broken))
+    lines = path.read_bytes().splitlines(keepends=True)
+    if lines and not lines[-1].endswith(b"\n"):
+        _LOG.warning("outbox segment %s ends in a torn line of %d bytes", path.name, len(lines.pop()))
+    return lines
 
 
 @contextmanager
@@ -220,28 +194,6 @@ def claim(path: Path) -> Iterator[bool]:
         yield False
     finally:
         os.close(handle)
-
-
-def encode_record(record: Record) -> bytes:
-    """One line of JSON, with its line feed."""
-    values = {"kind": _KIND_NAMES[type(record)], **plain_values(record)}
-    return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def decode_record(line: bytes) -> Record:
-    """The record of one line.
-
-    Raises:
-        ValueError: The line is no JSON.
-        KeyError: It is JSON, of no known kind.
-        TypeError: It is no record of its kind.
-    """
-    values = orjson.loads(line)
-    kind = _KINDS[values.pop("kind")]
-    for name in _TIMES:
-        if name in values:
-            values[name] = datetime.fromisoformat(values[name])
-    return kind(**values)
 
 
 def _seal_abandoned(path: Path) -> None:

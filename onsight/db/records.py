@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -21,8 +20,10 @@ __all__ = [
     "PredictionRecord",
     "Record",
     "RefusedRecordError",
+    "decode_record",
+    "encode_record",
+    "insert_lines",
     "insert_records",
-    "plain_values",
 ]
 
 
@@ -91,7 +92,34 @@ class ApiCallRecord:
 
 
 Record = PredictionRecord | ApiCallRecord
-_ROWS: dict[type[Record], type[Base]] = {PredictionRecord: PredictionRow, ApiCallRecord: ApiCallRow}
+_KINDS: dict[str, type[Record]] = {"prediction": PredictionRecord, "api_call": ApiCallRecord}
+_KIND_NAMES = {kind: name for name, kind in _KINDS.items()}
+_ROWS: dict[str, type[Base]] = {"prediction": PredictionRow, "api_call": ApiCallRow}
+# How the line of such a record begins.
+_BEGINNINGS = {name: b'{"kind":"%s",' % name.encode() for name in _KINDS}
+_TIMES = ("created_at", "at")
+
+
+def encode_record(record: Record) -> bytes:
+    """One line of JSON, with its line feed."""
+    values = {"kind": _KIND_NAMES[type(record)], **vars(record)}
+    return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_record(line: bytes) -> Record:
+    """The record of one line.
+
+    Raises:
+        ValueError: The line is no JSON.
+        KeyError: It is JSON, of no known kind.
+        TypeError: It is no record of its kind.
+    """
+    values = orjson.loads(line)
+    kind = _KINDS[values.pop("kind")]
+    for name in _TIMES:
+        if name in values:
+            values[name] = datetime.fromisoformat(values[name])
+    return kind(**values)
 
 
 def insert_records(database: Database, records: Sequence[Record]) -> None:
@@ -101,35 +129,50 @@ def insert_records(database: Database, records: Sequence[Record]) -> None:
         DependencyError: The database does not answer; nothing was written.
         RefusedRecordError: It will never take one of them; nothing was written.
     """
-    if not records:
-        return
+    insert_lines(database, [encode_record(record) for record in records])
+
+
+def insert_lines(database: Database, lines: Sequence[bytes]) -> None:
+    """As ``insert_records``, of what ``encode_record`` gave: Postgres reads the lines themselves.
+
+    Raises:
+        DependencyError: The database does not answer; nothing was written.
+        RefusedRecordError: It will never take one of them, or one is no record; nothing was written.
+    """
+    lines_by_kind = {
+        kind: [line for line in lines if line.startswith(beginning)] for kind, beginning in _BEGINNINGS.items()
+    }
+    if sum(map(len, lines_by_kind.values())) < len(lines):
+        raise RefusedRecordError("a line is no record of a known kind")
     try:
         with database.transaction() as connection:
-            for kind, row in _ROWS.items():
-                values = [plain_values(record) for record in records if isinstance(record, kind)]
-                if values:
-                    _insert(connection, row, values)
+            for kind, its_lines in lines_by_kind.items():
+                if its_lines:
+                    _insert(connection, kind, its_lines)
     except OnsightError as error:
         if isinstance(error.__cause__, DataError | IntegrityError):
             raise RefusedRecordError(error.message, error.hint, **error.context) from error
         raise
-    except (ValueError, TypeError) as error:  # drivers refuse some values, such as NUL in a text, on their own
+    # A line may be no text, no JSON or no record; drivers refuse some values, such as NUL in a text, on their own.
+    except (ValueError, TypeError, KeyError) as error:
         raise RefusedRecordError(f"a record cannot be sent to the database: {error}") from error
 
 
-def plain_values(record: Record) -> dict[str, Any]:
-    """The record's values by column; the containers are shared with it."""
-    return dict(vars(record))
-
-
-def _insert(connection: Connection, row: type[Base], values: Sequence[dict[str, Any]]) -> None:
-    if connection.dialect.name != "postgresql":
-        connection.execute(sqlite.insert(row).on_conflict_do_nothing(), values)
+def _insert(connection: Connection, kind: str, lines: Sequence[bytes]) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(_STATEMENTS[kind], {"rows": f"[{b','.join(lines).decode()}]"})
         return
-    # One JSON text that the server takes apart: a third of the driver's work with its arrays.
-    columns = ", ".join(values[0])
-    statement = (
-        f"INSERT INTO {row.__tablename__} ({columns}) SELECT {columns} "  # noqa: S608 - names from our own tables
-        f"FROM json_populate_recordset(NULL::{row.__tablename__}, CAST(:rows AS json)) ON CONFLICT DO NOTHING"
+    values = [vars(decode_record(line)) for line in lines]
+    connection.execute(sqlite.insert(_ROWS[kind]).on_conflict_do_nothing(), values)
+
+
+def _statement(row: type[Base]) -> TextClause:
+    """One JSON text that the server takes apart: a third of the driver's work with its arrays."""
+    table, columns = row.__tablename__, ", ".join(column.name for column in row.__table__.columns)
+    return text(
+        f"INSERT INTO {table} ({columns}) SELECT {columns} "  # noqa: S608 - names from our own tables
+        f"FROM json_populate_recordset(NULL::{table}, CAST(:rows AS json)) ON CONFLICT DO NOTHING"
     )
-    connection.execute(text(statement), {"rows": orjson.dumps(values).decode()})
+
+
+_STATEMENTS = {kind: _statement(row) for kind, row in _ROWS.items()}

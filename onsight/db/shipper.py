@@ -11,8 +11,8 @@ from pathlib import Path
 
 from onsight.db.engine import Database
 from onsight.db.migrate import upgrade
-from onsight.db.outbox import Outbox, claim, encode_record, read_segment
-from onsight.db.records import Record, RefusedRecordError, insert_records
+from onsight.db.outbox import Outbox, claim, read_segment
+from onsight.db.records import RefusedRecordError, insert_lines
 from onsight.errors import OnsightError
 
 __all__ = ["OutboxShipper", "ShipReport"]
@@ -111,26 +111,26 @@ class OutboxShipper:
         with claim(path) as is_ours:
             if not is_ours:
                 return 0, 0
-            segment = read_segment(path)
+            lines = read_segment(path)
             self._prepare_schema()
-            bad = list(segment.broken_lines)
-            for start in range(0, len(segment.records), _BATCH_ROWS):
-                bad += self._insert(segment.records[start : start + _BATCH_ROWS])
+            bad: list[bytes] = []
+            for start in range(0, len(lines), _BATCH_ROWS):
+                bad += self._insert(lines[start : start + _BATCH_ROWS])
             if bad:
                 _LOG.error("%d records of outbox segment %s can never be stored; kept aside", len(bad), path.name)
                 self._outbox.reject(bad)
             path.unlink(missing_ok=True)
-            total = len(segment.records) + len(segment.broken_lines)
-            return total - len(bad), len(bad)
+            return len(lines) - len(bad), len(bad)
 
-    def _insert(self, records: Sequence[Record]) -> list[bytes]:
+    def _insert(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Ships lines; those that the database will never take are given back."""
         try:
-            insert_records(self._database, records)
+            insert_lines(self._database, lines)
         except RefusedRecordError:
-            if len(records) == 1:
-                return [encode_record(records[0])]
-            half = len(records) // 2
-            return self._insert(records[:half]) + self._insert(records[half:])
+            if len(lines) == 1:
+                return [*lines]
+            half = len(lines) // 2
+            return self._insert(lines[:half]) + self._insert(lines[half:])
         return []
 
     def _prepare_schema(self) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onsight.db import Outbox, find_unshipped, is_prediction_id, uuid7
-from onsight.db.outbox import encode_record
+from onsight.db.records import encode_record
 from tests.unit.db.test_outbox import api_call, prediction
 
 

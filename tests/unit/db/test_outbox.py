@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +27,8 @@ from onsight.db import (
     open_database,
     uuid7,
 )
-from onsight.db.outbox import Record, decode_record, encode_record, read_segment
+from onsight.db.outbox import read_segment
+from onsight.db.records import Record, decode_record, encode_record
 from onsight.errors import StorageError
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -88,20 +88,17 @@ def test_append_then_read_gives_the_same_record(outbox: Outbox, record: Record) 
     outbox.append(record)
     outbox.seal()
 
-    segment = read_segment(outbox.sealed()[0])
+    (line,) = read_segment(outbox.sealed()[0])
 
-    assert segment.records == (record,)
+    assert decode_record(line) == record
 
 
-def test_read_segment_leaves_a_torn_last_line_out_and_sets_broken_lines_apart(tmp_path: Path) -> None:
+def test_read_segment_leaves_a_torn_last_line_out(tmp_path: Path) -> None:
     whole = encode_record(api_call())
     path = tmp_path / "x.sealed"
-    path.write_bytes(whole + b"no json\n" + b'{"kind":"unheard"}\n' + whole[:-20])
+    path.write_bytes(whole + b"no json\n" + whole[:-20])
 
-    segment = read_segment(path)
-
-    assert len(segment.records) == 1
-    assert segment.broken_lines == (b"no json\n", b'{"kind":"unheard"}\n')
+    assert read_segment(path) == [whole, b"no json\n"]
 
 
 def test_decode_record_of_a_line_from_before_the_image_properties_has_none() -> None:
@@ -123,7 +120,7 @@ def test_append_beyond_the_cap_is_refused_and_what_is_there_stays(tmp_path: Path
         outbox.append(api_call())
 
     outbox.seal()
-    assert len(read_segment(outbox.sealed()[0]).records) == 2
+    assert len(read_segment(outbox.sealed()[0])) == 2
     assert outbox.pending_bytes == 2 * one
 
 
@@ -140,8 +137,7 @@ def test_append_on_a_full_disk_is_refused_and_leaves_no_torn_line(
     outbox.append(api_call())
 
     outbox.seal()
-    segment = read_segment(outbox.sealed()[0])
-    assert (len(segment.records), segment.broken_lines) == (2, ())
+    assert [type(decode_record(line)) for line in read_segment(outbox.sealed()[0])] == [ApiCallRecord] * 2
 
 
 def test_outbox_in_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
@@ -197,21 +193,6 @@ def test_ship_when_the_database_is_down_keeps_everything(outbox: Outbox, databas
     down.close()
 
 
-def test_ship_sets_a_record_aside_that_the_database_never_takes(outbox: Outbox, database: Database) -> None:
-    bad = replace(prediction(), top_class=None)  # type: ignore[arg-type]
-    outbox.append(*[prediction() for _ in range(5)], bad, *[prediction() for _ in range(5)])
-    outbox.seal()
-    with outbox.sealed()[0].open("ab") as file:
-        file.write(b"no json\n")
-
-    report = OutboxShipper(outbox, database).ship()
-
-    assert report == ShipReport(shipped=10, rejected=2, failed=False)
-    assert rows(database) == (10, 0)
-    aside = next((outbox.folder / "rejected").iterdir()).read_bytes().splitlines(keepends=True)
-    assert sorted(aside) == sorted([b"no json\n", encode_record(bad)])
-
-
 def test_ship_when_the_schema_is_gone_sets_nothing_aside(outbox: Outbox, database: Database) -> None:
     shipper = OutboxShipper(outbox, database)
     shipper.ship()
@@ -260,7 +241,8 @@ def test_segment_of_a_killed_process_is_taken_over_and_that_of_a_living_one_is_n
     outbox: Outbox, database: Database
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from onsight.db.outbox import Outbox, decode_record\n"
+        "import sys; from pathlib import Path\n"
+        "from onsight.db import Outbox; from onsight.db.records import decode_record\n"
         "outbox = Outbox(Path(sys.argv[1]), 10**6)\n"
         "for line in sys.stdin: outbox.append(decode_record(line)); print('kept', flush=True)"
     )

@@ -17,6 +17,7 @@ from PIL import Image
 from onsight.bundle import Bundle
 from onsight.db import Database, Outbox, open_database, record_desired, upgrade
 from onsight.db.outbox import read_segment
+from onsight.db.records import decode_record
 from onsight.domain import ModelOutput
 from onsight.errors import StorageError, UnreadableImageError
 from onsight.image_archive import ArchivePolicy, ImageArchive
@@ -99,7 +100,7 @@ def test_predict_answers_and_logs_the_same(make_plane: Callable[..., tuple[DataP
     answer = asyncio.run(plane.predict(job(content)))
 
     outbox.seal()
-    record = read_segment(outbox.sealed()[0]).records[0]
+    record = decode_record(read_segment(outbox.sealed()[0])[0])
     assert (record.prediction_id, record.top_class) == (answer.prediction_id, answer.top_class)
     assert record.probabilities == answer.probabilities
     assert record.uae_feats == [value * 2 for value in answer.probabilities]
@@ -140,7 +141,7 @@ def test_predict_of_pixels_skips_the_decode_and_the_archive(
     np.testing.assert_array_equal(answer.outputs["uae_features"], np.float32(answer.probabilities) * 2)
     assert answer.outputs["activation_map"].shape == (2, 2)
     outbox.seal()
-    of_pixels, of_file = read_segment(outbox.sealed()[0]).records
+    of_pixels, of_file = map(decode_record, read_segment(outbox.sealed()[0]))
     assert of_pixels.image_sha256 == hashlib.sha256(image.tobytes()).hexdigest()
     assert (of_pixels.image_width, of_pixels.image_height, of_pixels.image_format) == (16, 12, "RAW")
     assert kept == [of_file.image_sha256]
@@ -244,7 +245,7 @@ def test_predict_of_many_answers_each_with_its_own(make_plane: Callable[..., tup
     ]
     assert max(sizes) > 1
     outbox.seal()
-    logged = read_segment(outbox.sealed()[0]).records
+    logged = [decode_record(line) for line in read_segment(outbox.sealed()[0])]
     assert len({record.prediction_id for record in logged}) == len(logged) == 16
 
 
