@@ -77,11 +77,14 @@ class ImageArchive:
     Args:
         folder: Made with the first image.
         queue_bytes: Of images that wait to be written; beyond it they are dropped.
+
+    Attributes:
+        policy: Which images are kept, and for how long.
     """
 
     def __init__(self, folder: Path, policy: ArchivePolicy, queue_bytes: int = 64 * 1024**2) -> None:
         self._folder = folder
-        self._policy = policy
+        self.policy = policy
         self._queue_bytes = queue_bytes
         self._changed = threading.Condition()
         self._pending: dict[str, bytes] = {}
@@ -114,7 +117,7 @@ class ImageArchive:
         Returns:
             Whether it waits to be written.
         """
-        if not _DIGEST.fullmatch(sha256) or not self._policy.takes(sha256):
+        if not _DIGEST.fullmatch(sha256) or not self.policy.takes(sha256):
             return False
         with self._changed:
             if sha256 in self._pending:
@@ -155,7 +158,7 @@ class ImageArchive:
 
         Those on the list of ``write_kept`` stay; nothing goes while that list cannot be read.
         """
-        policy = self._policy
+        policy = self.policy
         try:
             kept = read_kept(self._folder)
         except (OSError, UnicodeDecodeError) as error:
@@ -176,7 +179,7 @@ class ImageArchive:
             if time.monotonic() >= self._prune_due_s:
                 report = self.prune()
                 _LOG.debug("image archive cleaned up: %s", report)
-                self._prune_due_s = time.monotonic() + self._policy.prune_interval_s
+                self._prune_due_s = time.monotonic() + self.policy.prune_interval_s
                 self._unpruned_bytes = 0
 
     def _is_done(self) -> bool:
@@ -214,7 +217,7 @@ class ImageArchive:
             self._failed += self._is_failing
             self._stored += not self._is_failing
         self._unpruned_bytes += len(content)
-        if self._unpruned_bytes > self._policy.max_bytes * _EARLY_SHARE:
+        if self._unpruned_bytes > self.policy.max_bytes * _EARLY_SHARE:
             self._prune_due_s = 0.0
 
     def _write(self, sha256: str, content: bytes) -> None:

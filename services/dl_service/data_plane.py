@@ -21,12 +21,11 @@ from services.dl_service.batching import Batcher, BatchLimits, Ticket
 from services.dl_service.errors import DeadlineError, NoModelError
 from services.dl_service.explanations import Explanation, check_explain, explain_or_say_why
 from services.dl_service.models import ModelControl, ServedModel
-from services.dl_service.prediction_log import AnswerRow, ImageJob, PredictionLog, prediction_record
+from services.dl_service.prediction_log import RAW_FORMAT, AnswerRow, ImageJob, PredictionLog, prediction_record
 
 __all__ = ["Answer", "DataPlane"]
 
 _LOG = logging.getLogger(__name__)
-_RAW_FORMAT = "RAW"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class DataPlane:
         job, metadata = ticket.job.job, ticket.job.model.bundle.metadata
         width, height = metadata.input_width, metadata.input_height
         if job.pixels is not None:
-            image = ImageFile(job.pixels, width, height, _RAW_FORMAT)
+            image = ImageFile(job.pixels, width, height, RAW_FORMAT)
         else:
             image = read_image_file(job.content, width, height, self._images)
         return _Decoded(ticket, image, (time.perf_counter() - started_s) * 1000)

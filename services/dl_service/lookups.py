@@ -21,6 +21,7 @@ from onsight.image_archive import ImageArchive
 from onsight.images import ImageLimits, read_image
 from services.dl_service.errors import ImageNotKeptError, PredictionIdError, UnknownPredictionError
 from services.dl_service.explanations import ExplainRequest, check_explain, make_pictures
+from services.dl_service.prediction_log import RAW_FORMAT
 
 __all__ = ["BundleShelf", "PredictionLookup"]
 
@@ -128,6 +129,8 @@ class PredictionLookup:
 
     def _find_when_written(self, record: PredictionRecord) -> bytes | None:
         """The image of a new prediction, which the worker that answered may be about to write."""
+        if record.image_format == RAW_FORMAT or not self.image_archive.policy.takes(record.image_sha256):
+            return None
         # Their clocks may differ.
         age_s = abs((datetime.now(UTC) - record.created_at).total_seconds())
         until_s = time.monotonic() + _WRITTEN_WITHIN_S - age_s

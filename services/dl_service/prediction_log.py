@@ -18,7 +18,10 @@ from onsight.images import ImageFile, ImageProperties
 from services.dl_service.explanations import ExplainRequest
 from services.dl_service.metrics import Metrics
 
-__all__ = ["AnswerRow", "ImageJob", "PredictionLog", "prediction_record"]
+__all__ = ["RAW_FORMAT", "AnswerRow", "ImageJob", "PredictionLog", "prediction_record"]
+
+# Of an image that came as pixels, in the column of file formats.
+RAW_FORMAT = "RAW"
 
 
 @dataclass(frozen=True)

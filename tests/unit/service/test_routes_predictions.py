@@ -216,6 +216,19 @@ def test_image_that_is_not_kept_says_so(world: World, small_bundle: Bundle, belo
     assert problem(world.get(f"/predictions/{record.prediction_id}/{below}")) == (404, "image_not_kept")
 
 
+@pytest.mark.parametrize(("image_format", "share"), [("RAW", 1.0), ("PNG", 0.0)])
+def test_image_that_is_never_kept_is_not_waited_for(
+    world: World, small_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, image_format: str, share: float
+) -> None:
+    monkeypatch.setattr(world.archive, "policy", ArchivePolicy(share=share))
+    record = world.log(small_bundle, image_sha256="0" * 64, image_format=image_format)
+    naps: list[float] = []
+    monkeypatch.setattr("services.dl_service.lookups.time.sleep", naps.append)
+
+    assert problem(world.get(f"/predictions/{record.prediction_id}/image")) == (404, "image_not_kept")
+    assert naps == []
+
+
 @pytest.mark.parametrize("name", [None, *CLASSES])
 def test_heatmap_is_drawn_by_the_version_that_answered(world: World, small_bundle: Bundle, name: str | None) -> None:
     record = world.log(small_bundle)
