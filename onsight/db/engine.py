@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -19,11 +20,12 @@ from sqlalchemy.exc import (
     OperationalError,
     SQLAlchemyError,
 )
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from onsight.errors import ConfigError, DependencyError, OnsightError
 
-__all__ = ["Database", "lock_for_writing", "open_database"]
+__all__ = ["Database", "insert_into", "lock_for_writing", "open_database"]
 
 _CONNECT_TIMEOUT_S = 5
 _STATEMENT_TIMEOUT_MS = 30_000
@@ -91,6 +93,11 @@ def open_database(url: str) -> Database:
         "tcp_user_timeout": 10_000,
     }
     return Database(create_engine(parsed, pool_pre_ping=True, pool_size=5, connect_args=options))
+
+
+def insert_into(connection: Connection, row: type[DeclarativeBase]) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that can be told what to do about rows that are there already; each database has its own."""
+    return postgresql.insert(row) if connection.dialect.name == "postgresql" else sqlite.insert(row)
 
 
 def lock_for_writing(connection: Connection, table: str) -> None:

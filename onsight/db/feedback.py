@@ -7,9 +7,8 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from onsight.db.engine import Database
+from onsight.db.engine import Database, insert_into
 from onsight.db.monitoring_tables import FeedbackRow
 from onsight.db.opinions import Opinion
 from onsight.db.tables import PredictionRow
@@ -81,9 +80,8 @@ def opinion_of(row: Row[Any]) -> Opinion:
 
 
 def _insert(connection: Connection, opinions: Sequence[Opinion]) -> int:
-    build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     rows = [{**asdict(opinion), "labels": list(opinion.labels)} for opinion in opinions]
-    statement = build(FeedbackRow).on_conflict_do_nothing().returning(FeedbackRow.feedback_id)
+    statement = insert_into(connection, FeedbackRow).on_conflict_do_nothing().returning(FeedbackRow.feedback_id)
     return len(connection.execute(statement, rows).all())
 
 

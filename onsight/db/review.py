@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from onsight.db.engine import Database
+from onsight.db.engine import Database, insert_into
 from onsight.db.feedback import OPINION_COLUMNS, opinion_of
 from onsight.db.monitoring_tables import FeedbackRow, ReviewItemRow
 from onsight.db.opinions import Opinion, decide_label
@@ -104,8 +103,7 @@ def add_review_items(database: Database, items: Sequence[ReviewItem]) -> int:
         return 0
     rows = [{**asdict(item), "decided_by": None} for item in items]
     with database.transaction() as connection:
-        build = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        added = build(_ROW).values(rows).on_conflict_do_nothing().returning(_ROW.prediction_id)
+        added = insert_into(connection, _ROW).values(rows).on_conflict_do_nothing().returning(_ROW.prediction_id)
         return len(connection.execute(added).all())
 
 
