@@ -34,6 +34,12 @@ def keep(archive: ImageArchive, *contents: bytes) -> None:
     wait_until(lambda: archive.counts().pending == 0)
 
 
+def fill(archive: ImageArchive, *contents: bytes) -> None:
+    """As ``keep``; its thread, which would clean up in the background, has ended when this returns."""
+    keep(archive, *contents)
+    archive.close()
+
+
 def backdate(folder: Path, content: bytes, days: float) -> None:
     path = folder / digest(content)[:2] / digest(content)
     os.utime(path, (time.time() - days * 86_400,) * 2)
@@ -226,7 +232,7 @@ def test_close_writes_what_waits(make_archive: MakeArchive) -> None:
 
 
 def test_prune_removes_what_is_too_old_then_the_oldest_over_the_cap(make_archive: MakeArchive, folder: Path) -> None:
-    keep(make_archive(), *[bytes([number]) * 100 for number in range(6)])
+    fill(make_archive(), *[bytes([number]) * 100 for number in range(6)])
     for number, days in enumerate([40, 31, 29, 5, 3, 1]):
         backdate(folder, bytes([number]) * 100, days)
 
@@ -237,7 +243,7 @@ def test_prune_removes_what_is_too_old_then_the_oldest_over_the_cap(make_archive
 
 
 def test_prune_does_bounded_work_and_goes_on_with_the_next_call(make_archive: MakeArchive, folder: Path) -> None:
-    keep(make_archive(), *[bytes([number]) for number in range(10)])
+    fill(make_archive(), *[bytes([number]) for number in range(10)])
     for number in range(10):
         backdate(folder, bytes([number]), days=50 + number)
     archive = make_archive(running=False, days=30)
