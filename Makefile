@@ -24,7 +24,7 @@ export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 2
 
 .PHONY: help setup dataset demo plan stop init build up start down backup restore bundle-images load-images sbom \
-	test test-slow test-faults test-stack-boot test-stack test-stack-faults check format lock docs bench bench-peers clean
+	test test-slow test-faults test-stack test-stack-whole test-stack-faults check format lock docs bench bench-peers clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -101,12 +101,10 @@ test-slow: .venv/.demo-data ## drift, labels and the policy, from traffic to a v
 test-faults: .venv/.ready ## kill, starve and mislead dl_service under load; FAULTS_REPORT=file.json keeps the counts
 	$(BIN)/python -m pytest -s --ignore=tests/faults/stack tests/faults
 
-test-stack-boot: .venv/.demo-data ## start a stack without JupyterLab and the worker; it serves what `make demo` has trained
-	STACK_WITHOUT_TRAINING=1 tests/stack/run.sh $(addprefix tests/stack/,test_containers.py test_door.py test_web_page.py \
-	test_monitoring.py::test_every_target_is_up_but_the_named_gaps \
-	test_upkeep.py::test_everything_is_there_after_down_and_up)
-
 test-stack: dataset ## start a stack of its own, run a whole flow inside it, predict, look at what is left behind, remove it
+	tests/stack/run.sh -m "not slow" tests/stack
+
+test-stack-whole: dataset ## the same, with replicas, backups, and the loop from drift by labels to a new version
 	tests/stack/run.sh tests/stack
 
 test-stack-faults: dataset ## kill, stop, starve and mislead the services of such a stack under load, and count

@@ -144,14 +144,12 @@ def flow_run(stack: Stack) -> FlowRun:
 
 
 @pytest.fixture(scope="session")
-def served_model(stack: Stack) -> None:
-    """A version is served: of a flow that ran before, or of one that runs now, or else the one of this checkout."""
+def served_model(stack: Stack, request: pytest.FixtureRequest) -> None:
+    """A version is served: of a flow that ran before, or of one that runs now."""
     with stack.client() as visitor:
         is_served = visitor.get("/readyz").is_success
-    if not is_served and "jupyter" in stack.gaps:
-        _serve_own_model(stack)
-    elif not is_served:
-        run_flow(stack, "jupyter")
+    if not is_served:
+        request.getfixturevalue("flow_run")
 
 
 def run_flow(stack: Stack, service: str) -> FlowRun:
@@ -199,17 +197,3 @@ def run_deployment(stack: Stack, name: str, timeout_s: float) -> None:
         logs = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
         told = [line["message"] for line in prefect.post("/logs/filter", json=logs).json()]
         assert state() == "COMPLETED", "\n".join(told)
-
-
-def _serve_own_model(stack: Stack) -> None:
-    """Brings the version that ``make demo`` has trained into the stack's central storage, and has it served."""
-    bundles = stack.root / "central_storage" / "models"
-    assert (bundles / "elpv-v1.yaml").exists(), "there is no model to serve -> make demo"
-    [replica] = stack.containers("dl_service")
-    volume = f"{stack.settings['COMPOSE_PROJECT_NAME']}_central_storage"
-    mounts = (f"--volume={bundles}:/from:ro", f"--volume={volume}:/central_storage")
-    # As root: it may read what lies here, whoever that belongs to.
-    command = ["docker", "run", "--rm", "--user=0:0", *mounts, replica["Config"]["Image"], "cp", "-rT", "/from"]
-    subprocess.run([*command, "/central_storage/models"], check=True)
-    with stack.client("deploy_api_key") as door:
-        door.put("/update_model/elpv-v1.yaml", timeout=120).raise_for_status()

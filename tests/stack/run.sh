@@ -2,7 +2,6 @@
 # Builds and starts a stack of its own, runs the tests that the arguments name, and removes it with all its volumes; or,
 # with --build-only, does no more than to build.
 # STACK_GAPS names the services that this machine cannot have as they are published; for the tests, too.
-# STACK_WITHOUT_TRAINING=1 leaves out the largest image and what runs in it: JupyterLab and the worker.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 set -a
@@ -12,10 +11,6 @@ set +a
 read -ra compose <<<"${COMPOSE:-docker-compose}"
 export COMPOSE_FILE=docker-compose.yml:tests/stack/webhook.yml
 [ -z "${STACK_GAPS:-}" ] || COMPOSE_FILE+=:tests/stack/gaps.yml
-if [ -n "${STACK_WITHOUT_TRAINING:-}" ]; then
-    COMPOSE_FILE+=:tests/stack/without_training.yml
-    export STACK_GAPS="${STACK_GAPS:-} jupyter prefect_worker"
-fi
 
 docker version >/dev/null 2>&1 || {
     echo "error: no Docker engine answers" >&2
@@ -26,13 +21,10 @@ step() { printf '\n--- %s (at %s s)\n' "$*" "$SECONDS"; }
 sh services/init.sh
 step "build"
 # The largest image beside the others; the second call finds everything made.
-training=""
-if [ -z "${STACK_WITHOUT_TRAINING:-}" ]; then
-    "${compose[@]}" build --quiet jupyter &
-    training=$!
-fi
+"${compose[@]}" build --quiet jupyter &
+training=$!
 "${compose[@]}" build --quiet alertmanager dl_service mlflow nginx postgres prefect
-[ -z "$training" ] || wait "$training"
+wait "$training"
 "${compose[@]}" build --quiet
 [ "$1" != --build-only ] || exit 0
 

@@ -42,6 +42,7 @@ def photographs(repository: Path) -> list[Path]:
     return random.Random(7).sample(paths, WINDOW)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.usefixtures("flow_run")
 def test_bad_camera_is_confirmed_told_labelled_and_trained_on(

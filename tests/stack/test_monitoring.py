@@ -1,6 +1,6 @@
 """Prometheus' targets, and every query of rules and dashboards, answered by the stack's own servers with data.
 
-What is asked about drift and labels was left behind by ``test_loop.py``, which runs before.
+What is asked about drift and labels was left behind by ``test_loop.py``, which runs before, and is as slow therefore.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from tests.servers.stack import Stack
 # They speak of what did not happen here: no server error, no request turned away, no failed swap or flow.
 _MAY_BE_EMPTY = re.compile(r'status=~"5\.\."|overloaded|outcome="failed"|run\.state_type IN \(')
 _OF_CONTAINERS = "container_"
+_OF_THE_LOOP = re.compile(r"drift|accuracy")
 _METRIC = re.compile(r"\b(?:onsight|node|nginx|pg|prefect)_[a-z0-9_]+\b|\bup\b")
+
+
+def _params(queries: list[dashboards.Query]) -> list[Any]:
+    return [
+        pytest.param(query, id=query.place, marks=pytest.mark.slow if _OF_THE_LOOP.search(query.text) else ())
+        for query in queries
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +73,7 @@ def test_every_metric_that_a_rule_names_has_data(stack: Stack) -> None:
 
 
 @pytest.mark.usefixtures("traffic")
-@pytest.mark.parametrize(
-    "query", [query for query in dashboards.promql() if ": " in query.place], ids=lambda query: str(query.place)
-)
+@pytest.mark.parametrize("query", _params([query for query in dashboards.promql() if ": " in query.place]))
 def test_a_query_of_a_dashboard_gives_data(query: dashboards.Query, stack: Stack) -> None:
     may_be_empty = _MAY_BE_EMPTY.search(query.text) or (_OF_CONTAINERS in query.text and "cadvisor" in stack.gaps)
     assert _series(stack, query.text) or may_be_empty, query.text
@@ -75,9 +81,7 @@ def test_a_query_of_a_dashboard_gives_data(query: dashboards.Query, stack: Stack
 
 @pytest.mark.usefixtures("traffic")
 @pytest.mark.parametrize(
-    "query",
-    [query for query in dashboards.queries() if query.source.startswith("postgres-")],
-    ids=lambda query: str(query.place),
+    "query", _params([query for query in dashboards.queries() if query.source.startswith("postgres-")])
 )
 def test_a_query_of_the_databases_gives_rows_to_the_reader(query: dashboards.Query, stack: Stack) -> None:
     database = query.source.removeprefix("postgres-").replace("-", "_")

@@ -51,6 +51,7 @@ def second_version(stack: Stack, served_model: object) -> None:
         run_flow(stack, "prefect_worker")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("second_version")
 def test_three_replicas_serve_and_take_a_new_version_without_a_failed_request(
     stack: Stack, door: httpx.Client, photograph: bytes

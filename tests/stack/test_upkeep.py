@@ -26,6 +26,7 @@ def test_everything_is_there_after_down_and_up(stack: Stack, door: httpx.Client,
     _assert_is_there(stack, door, photograph, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("served_model")
 def test_a_backup_brings_everything_into_an_empty_stack(
     stack: Stack, door: httpx.Client, photograph: bytes, tmp_path: Path
@@ -46,6 +47,7 @@ def test_a_backup_brings_everything_into_an_empty_stack(
     assert image.content == photograph
 
 
+@pytest.mark.slow
 def test_a_damaged_backup_is_refused_before_anything_is_touched(stack: Stack, tmp_path: Path) -> None:
     _assert_done(_script(stack, "backup", tmp_path / "backup"))
     dump = tmp_path / "backup" / "prefect.dump"

@@ -25,6 +25,7 @@ from onsight.storage import open_store
 from tests.integration.flows.conftest import WriteConfig, run_command
 
 
+@pytest.mark.slow
 def test_full_flow_when_run_twice_then_serves_the_second_and_records_both(
     settings: Settings, write_config: WriteConfig, plankton_images: list[Path], prefect_api_url: str
 ) -> None:
