@@ -101,5 +101,5 @@ def test_swap_to_a_slow_bundle_is_taken_back_everywhere(faults: Faults, slow_bun
         "swap to a slow bundle", load, url, put=answer.status_code, slow_answers=load.versions[4], reason=reason
     )
     assert answer.status_code in (200, 409)
-    assert "taken back" in reason
+    assert "did not pass its probation" in reason
     assert load.versions[4] - before <= 4  # what was under way when the workers went back
