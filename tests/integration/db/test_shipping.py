@@ -44,6 +44,22 @@ def test_line_when_it_can_never_be_stored_then_is_set_aside_alone(
         assert connection.execute(select(func.count()).select_from(PredictionRow)).scalar_one() == 6
 
 
+def test_lines_when_several_of_a_segment_can_never_be_stored_then_each_is_set_aside(
+    database: Database, tmp_path: Path
+) -> None:
+    outbox = Outbox(tmp_path / "outbox", 1_000_000)
+    outbox.append(*[prediction(n) for n in range(5)])
+    outbox.seal()
+    with outbox.sealed()[0].open("ab") as file:
+        file.writelines(bad + encode_record(prediction()) for bad in BAD.values())
+
+    report = OutboxShipper(outbox, database).ship()
+
+    assert report == ShipReport(shipped=5 + len(BAD), rejected=len(BAD), failed=False)
+    aside = next((outbox.folder / "rejected").iterdir()).read_bytes().splitlines(keepends=True)
+    assert sorted(aside) == sorted(BAD.values())
+
+
 @pytest.mark.parametrize("record", [replace(prediction(), client="a\0b"), TEXT_FOR_A_NUMBER], ids=["NUL", "text"])
 def test_line_when_postgres_alone_cannot_store_it_then_is_set_aside(
     record: PredictionRecord, postgres_url: str, tmp_path: Path
