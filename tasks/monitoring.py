@@ -107,7 +107,7 @@ def judge_window(monitored: Monitored, config: MonitorConfig, settings: Settings
     reference = reference_sample(monitored.reference)
     window = window_sample(monitored.window) if len(monitored.window) else reference.take([])
     judgement = judge_sample(reference, window, policy)
-    run = MonitorRun(str(uuid7()), datetime.now(UTC), monitored.metadata, monitored.window, judgement, config)
+    run = MonitorRun(uuid7(), datetime.now(UTC), monitored.metadata, monitored.window, judgement, config)
     name, version = monitored.metadata.model_name, monitored.metadata.version
     with _opened_database(settings) as database:
         past = past_verdicts(database, name, version, _PAST_VERDICTS)

@@ -150,7 +150,7 @@ class Outbox:
 
     def _begin(self) -> None:
         # The lock is taken before the name is one that other processes look for.
-        name = f"{uuid7()}"
+        name = uuid7()
         hidden = self.folder / f"{name}.new"
         handle = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)

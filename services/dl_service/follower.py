@@ -27,7 +27,7 @@ class Follower:
 
     def __init__(self, models: ModelControl, database: Database) -> None:
         self.replica = socket.gethostname()[:64]
-        self.worker_id = f"{self.replica}-{os.getpid()}-{uuid7().hex[-8:]}"
+        self.worker_id = f"{self.replica}-{os.getpid()}-{uuid7()[-8:]}"
         self._models = models
         self._database = database
         self._stop = threading.Event()

@@ -105,7 +105,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value) and _may_have(scope, value):
             return str(value.decode())
-    return uuid7().hex
+    return uuid7().replace("-", "")
 
 
 def _may_have(scope: Scope, request_id: bytes) -> bool:

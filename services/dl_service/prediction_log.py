@@ -104,7 +104,7 @@ def prediction_record(
     """
     confidence = max(row.probabilities)
     return PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id=job.request_id,
         model_name=metadata.model_name,
         model_version=metadata.version,
@@ -138,7 +138,7 @@ def _call_record(record: PredictionRecord, route: str) -> ApiCallRecord:
     """The row of a call that this prediction is all of."""
     latency_ms = round(sum(record.timings_ms.values()), 3)
     return ApiCallRecord(
-        call_id=str(uuid7()),
+        call_id=uuid7(),
         request_id=record.request_id,
         route=route,
         method="POST",

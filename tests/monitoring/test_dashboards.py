@@ -85,7 +85,7 @@ def ask(service: ServiceProcess) -> None:
 
 def find_drift(service: ServiceProcess) -> None:
     """Writes what a run of the drift monitor writes."""
-    now, run_id = datetime.now(UTC), str(uuid7())
+    now, run_id = datetime.now(UTC), uuid7()
     result = DriftResultRecord(
         run_id, now, "cells", 1, "combined", "permutation", "drift", 9.0, 0.001, 0.01, 500, 200, now, now,
         {"confirmed": True, "cause": "darker"},

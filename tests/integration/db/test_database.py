@@ -47,7 +47,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def prediction(n: int = 0, version: int = 1) -> PredictionRecord:
     return PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id=f"request-{n}",
         model_name="cells",
         model_version=version,
@@ -92,7 +92,7 @@ def test_upgrade_when_up_to_date_changes_nothing(database: Database) -> None:
 def test_read_window_leaves_golden_images_out(database: Database) -> None:
     upgrade(database)
     ids = (f"{GOLDEN_REQUEST_PREFIX}1", f"{GOLDEN_REQUEST_PREFIX.upper()}1", "goldenrod-1")
-    golden, *others = (replace(prediction(), prediction_id=str(uuid7()), request_id=request_id) for request_id in ids)
+    golden, *others = (replace(prediction(), prediction_id=uuid7(), request_id=request_id) for request_id in ids)
     insert_records(database, [golden, *others])
 
     found = read_window(database, WindowQuery("cells", 1, max_rows=10, kept_rows=10))
@@ -151,7 +151,7 @@ def test_insert_records_when_one_is_refused_writes_none(database: Database) -> N
 
 
 def test_insert_records_when_sent_twice_keeps_one(database: Database) -> None:
-    call = ApiCallRecord(str(uuid7()), "r", "/predict", "POST", 200, "ok", 3.5, "127.0.0.1", NOON)
+    call = ApiCallRecord(uuid7(), "r", "/predict", "POST", 200, "ok", 3.5, "127.0.0.1", NOON)
 
     insert_records(database, [call])
     insert_records(database, [call])
@@ -307,4 +307,4 @@ def test_find_prediction_gives_the_record_that_was_written(database: Database) -
     insert_records(database, records)
 
     assert [find_prediction(database, record.prediction_id) for record in records] == records
-    assert find_prediction(database, str(uuid7())) is None
+    assert find_prediction(database, uuid7()) is None

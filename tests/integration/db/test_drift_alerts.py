@@ -26,7 +26,7 @@ DAY = 24 * HOUR
 
 
 def alert(raised_at: datetime = NOON, version: int = 1) -> DriftAlertRecord:
-    return DriftAlertRecord(str(uuid7()), raised_at, "cells", version, "darker", "report.html")
+    return DriftAlertRecord(uuid7(), raised_at, "cells", version, "darker", "report.html")
 
 
 @pytest.mark.parametrize(

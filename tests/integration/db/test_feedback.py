@@ -33,7 +33,7 @@ def opinion(prediction_id: str, who: str, *labels: str, minutes: int = 0) -> Opi
 
 
 def test_opinions_when_several_are_written_then_all_are_read_oldest_first(database: Database) -> None:
-    one, other = str(uuid7()), str(uuid7())
+    one, other = uuid7(), uuid7()
     given = [
         opinion(one, "ann", "a"),
         opinion(one, "bob", "b", minutes=1),
@@ -45,11 +45,11 @@ def test_opinions_when_several_are_written_then_all_are_read_oldest_first(databa
 
     assert read_opinions(database, one) == given
     assert len(read_opinions(database, other)) == 1
-    assert read_opinions(database, str(uuid7())) == []
+    assert read_opinions(database, uuid7()) == []
 
 
 def test_opinions_when_sent_twice_then_are_kept_once(database: Database) -> None:
-    prediction_id = str(uuid7())
+    prediction_id = uuid7()
     first, second = opinion(prediction_id, "ann", "a"), opinion(prediction_id, "bob", "a")
     assert insert_opinions(database, [first, first]) == 1
 
@@ -60,7 +60,7 @@ def test_opinions_when_sent_twice_then_are_kept_once(database: Database) -> None
 
 
 def test_opinions_when_many_send_the_same_at_once_then_are_kept_once(database: Database) -> None:
-    prediction_id = str(uuid7())
+    prediction_id = uuid7()
     given = [opinion(prediction_id, f"person {n}", "a") for n in range(20)]
 
     with ThreadPoolExecutor(4) as threads:
@@ -71,7 +71,7 @@ def test_opinions_when_many_send_the_same_at_once_then_are_kept_once(database: D
 
 
 def test_opinions_when_more_than_one_statement_takes_then_all_or_none_are_written(database: Database) -> None:
-    ids = [str(uuid7()) for _ in range(2000)]
+    ids = [uuid7() for _ in range(2000)]
     wrong = replace(opinion(ids[-1], "ann", "a"), labelled_by=None)  # type: ignore[arg-type]
 
     with pytest.raises(OnsightError, match="refused"):
@@ -86,15 +86,15 @@ def test_opinions_when_the_server_is_down_then_says_so(stoppable_postgres: Postg
     stoppable_postgres.stop()
 
     with pytest.raises(DependencyError, match="does not answer"):
-        insert_opinions(database, [opinion(str(uuid7()), "ann", "a")])
+        insert_opinions(database, [opinion(uuid7(), "ann", "a")])
     database.close()
 
 
 def test_find_versions_when_some_are_unknown_then_gives_the_others(database: Database) -> None:
-    ids = [str(uuid7()) for _ in range(1000)]
+    ids = [uuid7() for _ in range(1000)]
     insert_records(database, [_prediction(one, 1 + index % 2) for index, one in enumerate(ids)])
 
-    found = find_versions(database, [*ids, str(uuid7())])
+    found = find_versions(database, [*ids, uuid7()])
 
     assert found == {one: ("cells", 1 + index % 2) for index, one in enumerate(ids)}
 

@@ -43,7 +43,7 @@ OLD = NOW - timedelta(days=400)
 def prediction(created_at: datetime = OLD, digit: str = "0") -> PredictionRecord:
     values: dict[str, Any] = dict.fromkeys(PredictionRecord.__dataclass_fields__, 1)
     values |= {
-        "prediction_id": str(uuid7()),
+        "prediction_id": uuid7(),
         "request_id": "request",
         "model_name": "cells",
         "created_at": created_at,
@@ -68,7 +68,7 @@ def add(database: Database, row: type[Base], **values: object) -> None:
 
 def add_feedback(database: Database, prediction_id: str) -> None:
     add(
-        database, FeedbackRow, feedback_id=str(uuid7()), prediction_id=prediction_id, labels=["ok"],
+        database, FeedbackRow, feedback_id=uuid7(), prediction_id=prediction_id, labels=["ok"],
         labelled_by="kim", labelled_at=OLD, source="api",
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def add_review(database: Database, prediction_id: str, status: str) -> None:
 
 
 def add_drift(database: Database, most_drifted: list[str], *, alert: bool, version: int = 1) -> None:
-    run_id = str(uuid7())
+    run_id = uuid7()
     for test in ("uae", "combined"):
         add(
             database, DriftResultRow, run_id=run_id, tested_at=OLD, model_name="cells", model_version=version,
@@ -119,8 +119,8 @@ def test_age_rows_when_applied_then_keeps_what_people_and_alerts_point_at(databa
     add_drift(database, [evidence.prediction_id], alert=True)
     add_drift(database, [former.prediction_id], alert=True, version=7)
     add_drift(database, [plain.prediction_id], alert=False)
-    call = ApiCallRecord(str(uuid7()), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
-    insert_records(database, [call, replace(call, call_id=str(uuid7()), at=NOW)])
+    call = ApiCallRecord(uuid7(), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
+    insert_records(database, [call, replace(call, call_id=uuid7(), at=NOW)])
     for fired in (True, False):
         record_decision(database, DecisionRecord(OLD, "cells", 1, fired, [], 0), "promoted: cells-v1")
     wanted = {"predictions": 2, "api_log": 1, "drift_results": 2, "retraining_decisions": 1}

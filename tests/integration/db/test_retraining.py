@@ -41,14 +41,14 @@ def record(decided_at: datetime = NOW, model_name: str = "cells") -> DecisionRec
 
 
 def add_alert(database: Database, raised_at: datetime, version: int = 1, model_name: str = "cells") -> None:
-    values = {"run_id": str(uuid7()), "raised_at": raised_at, "model_name": model_name, "model_version": version}
+    values = {"run_id": uuid7(), "raised_at": raised_at, "model_name": model_name, "model_version": version}
     with database.transaction() as connection:
         connection.execute(insert(DriftAlertRow).values(values | {"cause": "brightness", "report": "report.html"}))
 
 
 def add_item(database: Database, decided_at: datetime | None, status: str, model_name: str = "cells") -> None:
     values = {
-        "prediction_id": str(uuid7()),
+        "prediction_id": uuid7(),
         "model_name": model_name,
         "model_version": 1,
         "reason": "uncertain",

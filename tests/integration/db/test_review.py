@@ -61,7 +61,7 @@ def content_of(n: int) -> bytes:
 def prediction(n: int, margin: float = 0.5, **changes: Any) -> PredictionRecord:
     probabilities = [(1 + margin) / 2, (1 - margin) / 2, 0.0]
     record = PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id=f"request-{n}",
         model_name="cells",
         model_version=1,
@@ -97,7 +97,7 @@ def say(database: Database, prediction_id: str, person: str, label: str, after_s
 
 def tell_drift(database: Database, *ids: str, model_version: int = 1, hours_ago: int = 0) -> None:
     row = {
-        "run_id": str(uuid7()), "tested_at": NOW - timedelta(hours=hours_ago), "model_name": "cells",
+        "run_id": uuid7(), "tested_at": NOW - timedelta(hours=hours_ago), "model_name": "cells",
         "model_version": model_version, "test": "combined", "detector": "native", "verdict": "drift", "threshold": 0.01,
         "n_reference": 50, "n_window": 50,
         "details": {"most_drifted": [[name, 9.0 - place] for place, name in enumerate(ids)]},
@@ -123,7 +123,7 @@ def test_fill_takes_disputed_drifted_and_uncertain(
     say(database, ids[30], "bob", "broken")
     say(database, ids[0], "ann", "broken")  # the least certain of all, and somebody has said what it is
     tell_drift(database, ids[5], hours_ago=2)
-    tell_drift(database, ids[20], ids[21], str(uuid7()))
+    tell_drift(database, ids[20], ids[21], uuid7())
     tell_drift(database, ids[25], model_version=2)
 
     report = fill_review_queue(database, archive, metadata, config())

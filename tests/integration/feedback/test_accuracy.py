@@ -50,7 +50,7 @@ def prediction(top: int, *, model_name: str = "cells", hours: float = 0, golden:
     probabilities = [0.15] * 3
     probabilities[top] = 0.7
     return PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id=f"{GOLDEN_REQUEST_PREFIX}1" if golden else "request",
         model_name=model_name,
         model_version=1,

@@ -46,7 +46,7 @@ def store(bundle_store: BundleStore) -> ArtifactStore:
 def predicted(database: Database, model_name: str = "cells") -> str:
     """A prediction on record."""
     record = PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id="request",
         model_name=model_name,
         model_version=1,
@@ -106,7 +106,7 @@ def test_import_when_done_twice_then_keeps_each_opinion_once(
 def test_import_when_lines_are_wrong_then_names_them_all_and_writes_nothing(
     database: Database, store: ArtifactStore, tmp_path: Path
 ) -> None:
-    known, unknown, gone = predicted(database), str(uuid7()), predicted(database, "forgotten")
+    known, unknown, gone = predicted(database), uuid7(), predicted(database, "forgotten")
     path = write(
         tmp_path,
         HEADER,

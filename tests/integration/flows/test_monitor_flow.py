@@ -183,7 +183,7 @@ class Place:
         """A prediction of another version."""
         values: dict[str, Any] = dict.fromkeys(PredictionRecord.__dataclass_fields__, 1)
         values |= {
-            "prediction_id": str(uuid7()), "request_id": "before", "model_name": "plankton", "model_version": version,
+            "prediction_id": uuid7(), "request_id": "before", "model_name": "plankton", "model_version": version,
             "created_at": datetime.now(UTC), "probabilities": [1.0], "top_class": CLASSES[0], "confidence": 1.0,
             "uae_feats": [0.5], "bbsd_feats": [1.0], "image_sha256": "0" * 64, "image_format": "PNG",
             "client": "127.0.0.1", "timings_ms": {},

@@ -35,7 +35,7 @@ def place(settings: Settings, tmp_path: Path) -> Iterator[Database]:
     database = open_database(settings.predictions_database_url)
     upgrade(database)
     record_desired(database, "cells", 1, requested_by="kim", reason="")
-    call = ApiCallRecord(str(uuid7()), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
+    call = ApiCallRecord(uuid7(), "request", "/predict", "POST", 200, "ok", 1.0, "127.0.0.1", OLD)
     insert_records(database, [call])
     client = MlflowClient(settings.mlflow_tracking_uri)
     client.create_registered_model("cells")

@@ -73,7 +73,7 @@ def review(database: Database, url: str, image: Path, version: int) -> None:
 
 def raise_alert(database: Database, version: int) -> None:
     values = {
-        "run_id": str(uuid7()),
+        "run_id": uuid7(),
         "raised_at": datetime.now(UTC),
         "model_name": "plankton",
         "model_version": version,

@@ -38,7 +38,7 @@ def test_stage_fills_the_queue_from_the_version_that_the_metadata_file_names(
     archive = ImageArchive(settings.image_archive_dir, ArchivePolicy())
     archive.start()
     records = [_answered(small_bundle, pictures.jpeg(seed), archive) for seed in range(12)]
-    insert_records(database, [*records, replace(records[0], prediction_id=str(uuid7()), model_version=2)])
+    insert_records(database, [*records, replace(records[0], prediction_id=uuid7(), model_version=2)])
     archive.close()
     store, name = open_store(settings), f"{bundle_store.first}.yaml"
 
@@ -62,7 +62,7 @@ def _answered(bundle: Bundle, content: bytes, archive: ImageArchive) -> Predicti
     archive.keep(sha256, content)
     probabilities = output.probabilities[0]
     return PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id="r",
         model_name=metadata.model_name,
         model_version=metadata.version,

@@ -35,9 +35,9 @@ def put_page(store: ArtifactStore, run_id: str, tested_at: datetime) -> str:
 
 
 def test_collect_drift_pages_when_applied_then_the_old_go_and_those_of_alerts_stay(settings: Settings) -> None:
-    store, alerted = open_store(settings), str(uuid7())
-    gone = put_page(store, str(uuid7()), OLD)
-    stays = [put_page(store, alerted, OLD), put_page(store, str(uuid7()), BEFORE), "drift/cells/notes.html"]
+    store, alerted = open_store(settings), uuid7()
+    gone = put_page(store, uuid7(), OLD)
+    stays = [put_page(store, alerted, OLD), put_page(store, uuid7(), BEFORE), "drift/cells/notes.html"]
     store.put_bytes(stays[-1], b"by a person")
     wanted = Share("drift reports", 1, 10, (gone,))
 
@@ -75,14 +75,14 @@ class Tracked:
 def test_collect_drift_runs_when_applied_then_the_monitors_old_runs_go_alone(
     settings: Settings, tmp_path: Path
 ) -> None:
-    tracked, alerted = Tracked(settings, tmp_path), str(uuid7())
+    tracked, alerted = Tracked(settings, tmp_path), uuid7()
     gone, kept, other = (
-        tracked.make(DRIFT_TAG, str(uuid7())),
+        tracked.make(DRIFT_TAG, uuid7()),
         tracked.make(DRIFT_TAG, alerted),
         tracked.make(CONFIG_TAG, "sha"),
     )
     tracked.age()
-    young = tracked.make(DRIFT_TAG, str(uuid7()))
+    young = tracked.make(DRIFT_TAG, uuid7())
     runs = PastRuns(settings)
     wanted = Share("runs of the drift monitor", 1, 10, (f"cells-v3 {gone}",))
 

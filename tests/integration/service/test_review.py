@@ -166,7 +166,7 @@ def test_review_needs_the_scope_feedback(
     database = open_database(f"sqlite:///{service.state_dir}/predictions.db")
     predicts, _ = create_api_key(database, "line-3", ["predict"])
     reviews, _ = create_api_key(database, "ann", ["predict", "feedback"])
-    name = str(uuid7())
+    name = uuid7()
     database.close()
 
     def ask(method: str, path: str, key: str) -> httpx.Response:

@@ -125,7 +125,7 @@ class World:
         """One prediction that somebody has labelled."""
         sha256 = hashlib.sha256(content).hexdigest()
         record = PredictionRecord(
-            prediction_id=str(uuid7()), request_id="r", model_name=model, model_version=3, created_at=NOW,
+            prediction_id=uuid7(), request_id="r", model_name=model, model_version=3, created_at=NOW,
             probabilities=[1.0], top_class="x", confidence=1.0, uae_feats=[0.0], bbsd_feats=[0.0], image_sha256=sha256,
             image_bytes=len(content), image_width=1, image_height=1, image_format="JPEG", client="::1", timings_ms={},
         )  # fmt: skip

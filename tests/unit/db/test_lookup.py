@@ -28,7 +28,7 @@ def test_find_unshipped_in_open_and_sealed_segments(outbox: Outbox) -> None:
             outbox.seal()
 
     assert [find_unshipped(outbox.folder, record.prediction_id) for record in records] == records
-    assert find_unshipped(outbox.folder, str(uuid7())) is None
+    assert find_unshipped(outbox.folder, uuid7()) is None
 
 
 def test_find_unshipped_passes_over_lines_that_are_no_record_of_it(outbox: Outbox) -> None:
@@ -54,7 +54,7 @@ def test_find_unshipped_reads_no_segment_begun_after_the_prediction(outbox: Outb
 
 
 def test_find_unshipped_without_a_folder_is_none(tmp_path: Path) -> None:
-    assert find_unshipped(tmp_path / "none", str(uuid7())) is None
+    assert find_unshipped(tmp_path / "none", uuid7()) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from onsight.db import LabelDecision, Opinion, decide_label, find_opinion_problem, new_opinion, uuid7
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
-PREDICTION = str(uuid7())
+PREDICTION = uuid7()
 
 
 def opinion(label: str | tuple[str, ...], who: str = "ann", hours: float = 0) -> Opinion:

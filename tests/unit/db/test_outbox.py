@@ -36,7 +36,7 @@ AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
 def prediction() -> PredictionRecord:
     return PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id="r-1",
         model_name="cells",
         model_version=3,
@@ -57,7 +57,7 @@ def prediction() -> PredictionRecord:
 
 
 def api_call() -> ApiCallRecord:
-    return ApiCallRecord(str(uuid7()), "r-1", "/predict", "POST", 200, "ok", 3.5, "::1", AT)
+    return ApiCallRecord(uuid7(), "r-1", "/predict", "POST", 200, "ok", 3.5, "::1", AT)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def metadata(bundle_store: BundleStore) -> BundleMetadata:
 def image(
     top: str, confidence: float = 0.9, *, days: float = 0, probabilities: tuple[float, ...] = ()
 ) -> AnsweredImage:
-    return AnsweredImage(str(uuid7()), NOON + timedelta(days=days), top, confidence, probabilities, ())
+    return AnsweredImage(uuid7(), NOON + timedelta(days=days), top, confidence, probabilities, ())
 
 
 def labelled(

@@ -65,7 +65,7 @@ def make_run(reference: ReferenceData) -> MakeRun:
         size = np.full(count, 64.0)
         window = PredictionWindow(
             n_rows=count,
-            prediction_ids=tuple(str(uuid7()) for _ in range(count)),
+            prediction_ids=tuple(uuid7() for _ in range(count)),
             created_at=tuple(NOON - timedelta(minutes=row) for row in range(count)),
             uae_feats=drawn["uae"],
             bbsd_feats=probabilities,
@@ -76,6 +76,6 @@ def make_run(reference: ReferenceData) -> MakeRun:
             image_digests=("0" * 64,) * count,
         )
         judgement = judge_sample(reference_sample(reference), window_sample(window), DriftPolicy())
-        return MonitorRun(str(uuid7()), NOON, metadata(), window, judgement, MonitorConfig())
+        return MonitorRun(uuid7(), NOON, metadata(), window, judgement, MonitorConfig())
 
     return make

@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def record_run(database: Database, verdict: str, at: datetime, *, confirmed: bool = False) -> str:
-    run_id = str(uuid7())
+    run_id = uuid7()
     row = DriftResultRecord(
         run_id, at, "cells", 3, "combined", "permutation", verdict, 1.5,  # type: ignore[arg-type]
         None if verdict == "not enough data" else 0.002, 0.01, 500, 200, at, at, {"confirmed": confirmed},

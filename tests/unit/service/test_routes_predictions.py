@@ -71,7 +71,7 @@ class World:
 def record_of(bundle: Bundle, pixels: np.ndarray[Any, Any], content: bytes) -> PredictionRecord:
     probabilities = bundle.classifier.run(pixels[np.newaxis]).probabilities[0]
     return PredictionRecord(
-        prediction_id=str(uuid7()),
+        prediction_id=uuid7(),
         request_id="r-1",
         model_name="cells",
         model_version=1,
