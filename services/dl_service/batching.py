@@ -120,7 +120,7 @@ class Batcher(Generic[JobT, AnswerT]):
         self.refuse_when_full()
         loop = asyncio.get_running_loop()
         wait_s = self._limits.deadline_s
-        ticket = Ticket[JobT, AnswerT](job, loop.create_future(), loop, time.perf_counter() + wait_s)
+        ticket: Ticket[JobT, AnswerT] = Ticket(job, loop.create_future(), loop, time.perf_counter() + wait_s)
         timer = loop.call_later(wait_s, _expire, ticket.future, wait_s)
         self._unanswered += 1
         with self._ready:

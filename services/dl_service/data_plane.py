@@ -6,6 +6,7 @@ All of it runs in batches on the threads of the batcher: the event loop only wai
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -140,7 +141,7 @@ class DataPlane:
         return _Decoded(ticket, image, (time.perf_counter() - started_s) * 1000)
 
     def _answer_model(self, model: ServedModel, decoded: Sequence[_Decoded], taken_s: float) -> _Outcomes:
-        images = np.stack([one.image.pixels for one in decoded])
+        images = np.array([one.image.pixels for one in decoded])
         started_s = time.perf_counter()
         try:
             output, feature_maps = _infer(
@@ -150,15 +151,15 @@ class DataPlane:
             model.record.note_failures(len(decoded))
             return {one.ticket: error for one in decoded}
         inference_ms = (time.perf_counter() - started_s) * 1000
-        sound = _is_finite(output)
-        model.record.note_failures(sound.count(False))
-        model.record.note_answers(sound.count(True), inference_ms)
+        rows = list(_rows(output, images))
+        sound = [pair for pair in zip(decoded, rows, strict=True) if _is_finite(pair[1])]
+        model.record.note_failures(len(decoded) - len(sound))
+        model.record.note_answers(len(sound), inference_ms)
         self._log.note_batch(len(decoded))
-        not_finite = NoModelError(f"the model {model.name} answers with numbers that are not finite")
-        outcomes: _Outcomes = {one.ticket: not_finite for one in decoded}
-        records = _records(decoded, _rows(output, images), taken_s, inference_ms)
-        triples = zip(decoded, records, sound, strict=True)
-        outcomes |= self._conclude([(one.ticket, record) for one, record, is_sound in triples if is_sound])
+        outcomes = self._conclude([(one.ticket, _record(one, row, taken_s, inference_ms)) for one, row in sound])
+        for one in decoded:
+            if one.ticket not in outcomes:
+                outcomes[one.ticket] = NoModelError(f"the model {model.name} answers with numbers that are not finite")
         for index, one in enumerate(decoded):
             self._explain(one, outcomes, feature_maps[index] if feature_maps is not None else None)
             _add_outputs(one, outcomes, output, index)
@@ -171,12 +172,15 @@ class DataPlane:
             self._log.append([(ticket.job.job, record) for ticket, record in wanted])
         except OnsightError as error:
             return {ticket: error for ticket, _ in answered}
-        too_late = DeadlineError("the answer came too late", "try again in a moment")
-        outcomes: _Outcomes = {ticket: too_late for ticket, _ in answered}
-        for ticket, record in wanted:
-            outcomes[ticket] = Answer(
+        outcomes: _Outcomes = {
+            ticket: Answer(
                 record.prediction_id, ticket.job.model, record.probabilities, record.top_class, record.confidence
             )
+            for ticket, record in wanted
+        }
+        for ticket, _ in answered:
+            if ticket not in outcomes:
+                outcomes[ticket] = DeadlineError("the answer came too late", "try again in a moment")
         return outcomes
 
     def _explain(self, one: _Decoded, outcomes: _Outcomes, feature_maps: NDArray[np.float32] | None) -> None:
@@ -210,11 +214,9 @@ def _infer(
         raise NoModelError(f"the model {model.name} fails to answer") from error
 
 
-def _is_finite(output: ModelOutput) -> list[bool]:
-    """Of each row, whether all its numbers are numbers."""
-    sound = np.isfinite(output.probabilities).all(axis=1) & np.isfinite(output.uae_features).all(axis=1)
-    found: list[bool] = sound.tolist()
-    return found
+def _is_finite(row: AnswerRow) -> bool:
+    """Whether all its numbers are numbers: a sum of single-precision ones is, unless one of them is none."""
+    return math.isfinite(sum(row.probabilities) + sum(row.uae_feats))
 
 
 def _rows(output: ModelOutput, images: NDArray[np.uint8]) -> Iterator[AnswerRow]:
@@ -222,15 +224,12 @@ def _rows(output: ModelOutput, images: NDArray[np.uint8]) -> Iterator[AnswerRow]
     return map(AnswerRow, *(values.tolist() for values in numbers), measure_properties(images))
 
 
-def _records(
-    decoded: Sequence[_Decoded], rows: Iterator[AnswerRow], taken_s: float, inference_ms: float
-) -> Iterator[PredictionRecord]:
-    for one, row in zip(decoded, rows, strict=True):
-        job = one.ticket.job.job
-        timings_ms = {
-            "receive": job.receive_ms,
-            "queue": (taken_s - one.ticket.submitted_s) * 1000,
-            "decode": one.decode_ms,
-            "inference": inference_ms,
-        }
-        yield prediction_record(job, one.image, one.model.bundle.metadata, row, timings_ms)
+def _record(one: _Decoded, row: AnswerRow, taken_s: float, inference_ms: float) -> PredictionRecord:
+    job = one.ticket.job.job
+    timings_ms = {
+        "receive": job.receive_ms,
+        "queue": (taken_s - one.ticket.submitted_s) * 1000,
+        "decode": one.decode_ms,
+        "inference": inference_ms,
+    }
+    return prediction_record(job, one.image, one.model.bundle.metadata, row, timings_ms)

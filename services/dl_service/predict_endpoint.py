@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from services.dl_service.data_plane import Answer
-from services.dl_service.explanations import parse_explain
+from services.dl_service.explanations import ExplainRequest, parse_explain
 from services.dl_service.prediction_log import ImageJob
 from services.dl_service.requests import client_of, request_id_of
 from services.dl_service.schemas import PredictResponse, problem_responses
@@ -52,7 +52,7 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
         service.metrics.note_load()
         service.data_plane.refuse_when_full()
         started_s = time.perf_counter()
-        explain = parse_explain(dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)))
+        explain = _parse_query(scope["query_string"])
         content = await read_upload(scope, receive, settings.max_body_bytes, settings.receive_timeout_s)
         job = ImageJob(
             content=content,
@@ -68,6 +68,11 @@ async def predict(service: ServiceState, scope: Scope, receive: Receive, send: S
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _parse_query(query: bytes) -> ExplainRequest | None:
+    """The explanation that is asked for; what is not asked for is not looked for."""
+    return parse_explain(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))) if query else None
 
 
 def render_answer(answer: Answer) -> dict[str, Any]:
