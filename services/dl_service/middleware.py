@@ -38,6 +38,7 @@ class _Call:
     request_id: str
     started_s: float = field(default_factory=time.perf_counter)
     status: int = 0
+    latency_ms: float = 0.0
 
     @property
     def is_predict(self) -> bool:
@@ -53,6 +54,10 @@ class _Call:
     @property
     def method(self) -> str:
         return self.scope["method"] if self.scope["method"] in _METHODS else "OTHER"
+
+    @property
+    def code(self) -> str:
+        return str(self.scope["state"].get("code", "ok"))
 
 
 class RequestObserver:
@@ -72,6 +77,7 @@ class RequestObserver:
         try:
             await self._serve(call, receive, send)
         finally:
+            _tell(call)
             current_request_id.reset(token)
 
     async def _serve(self, call: _Call, receive: Receive, send: Send) -> None:
@@ -119,27 +125,30 @@ def _may_have(scope: Scope, request_id: bytes) -> bool:
 def _observe(call: _Call) -> None:
     """Before the answer leaves: a row that is written here is there when the client knows of the answer."""
     seconds = time.perf_counter() - call.started_s
-    route, code = call.route, str(call.scope["state"].get("code", "ok"))
+    call.latency_ms = round(seconds * 1000, 3)
     state: ServiceState = call.scope["app"].state.service
-    state.metrics.count_request(route, call.method, call.status, code, seconds)
-    if route in PROBE_ROUTES:
-        return
-    latency_ms, client = round(seconds * 1000, 3), client_of(call.scope)
-    if not call.scope["state"].get("is_logged", False):
-        _log_call(call, route, code, latency_ms)
-    fields = {"route": route, "method": call.method, "status": call.status, "code": code}
-    _LOG.info("request", extra={"fields": {**fields, "latency_ms": latency_ms, "client": client}})
+    state.metrics.count_request(call.route, call.method, call.status, call.code, seconds)
+    if call.route not in PROBE_ROUTES and not call.scope["state"].get("is_logged", False):
+        _log_call(call)
 
 
-def _log_call(call: _Call, route: str, code: str, latency_ms: float) -> None:
+def _tell(call: _Call) -> None:
+    """The log's line: nobody has to wait for it."""
+    if call.status and call.route not in PROBE_ROUTES:
+        fields = {"route": call.route, "method": call.method, "status": call.status, "code": call.code}
+        fields |= {"latency_ms": call.latency_ms, "client": client_of(call.scope)}
+        _LOG.info("request", extra={"fields": fields})
+
+
+def _log_call(call: _Call) -> None:
     record = ApiCallRecord(
-        call_id=str(uuid7()),
+        call_id=uuid7(),
         request_id=call.request_id,
-        route=route,
+        route=call.route,
         method=call.method,
         status=call.status,
-        code=code,
-        latency_ms=latency_ms,
+        code=call.code,
+        latency_ms=call.latency_ms,
         client=client_of(call.scope),
         at=datetime.now(UTC),
     )
