@@ -24,7 +24,7 @@ from onsight.db import GOLDEN_REQUEST_PREFIX
 __all__ = ["ONSIGHT", "ONSIGHT_ROWS", "OnsightRow", "ReferenceRow", "seconds_to_ready"]
 
 # Longer than the pause between two shipments of the log, so that what logging costs falls into the measurement.
-_SETTLE_S = 0.6
+_SETTLE_S = 2.1
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class ServiceSettings(Settings):
     archive_share: float = Field(1.0, ge=0, le=1, description="of the uploaded images that is kept")
     archive_days: float = Field(30.0, gt=0, description="that an image is kept after it was last uploaded")
     archive_max_bytes: int = Field(10 * 1024 * _MIB, ge=1, description="of all kept images; the oldest go first")
-    outbox_interval_s: float = Field(0.5, gt=0, le=60, description="between two shipments to the database")
+    outbox_interval_s: float = Field(2.0, gt=0, le=60, description="between two shipments to the database")
     drain_timeout_s: int = Field(15, ge=1, description="for requests in flight when the service is stopped")
 
     @property

@@ -14,7 +14,7 @@ from tests.servers.dl_service import ServiceProcess, wait_until
 
 STOP_S = float(os.environ.get("FAULTS_POSTGRES_STOP_S", "60"))
 # More than a fast machine logs between two shipments, which is no reason to refuse anything.
-CAP_BYTES = 2_000_000
+SMALL_OUTBOX = {"ONSIGHT_OUTBOX_MAX_BYTES": "2000000", "ONSIGHT_OUTBOX_INTERVAL_S": "0.5"}
 
 
 def dropped(service: ServiceProcess) -> int:
@@ -65,7 +65,7 @@ def test_service_killed_while_postgres_is_away_loses_nothing(faults: Faults) -> 
 
 @pytest.mark.timeout(600)
 def test_full_outbox_that_refuses_loses_nothing(faults: Faults) -> None:
-    service, url = faults.serve(ONSIGHT_OUTBOX_MAX_BYTES=str(CAP_BYTES), ONSIGHT_OUTBOX_WHEN_FULL="refuse")
+    service, url = faults.serve(**SMALL_OUTBOX, ONSIGHT_OUTBOX_WHEN_FULL="refuse")
     refusal = (503, "storage_failed")
 
     with faults.load(service) as load:
@@ -81,7 +81,7 @@ def test_full_outbox_that_refuses_loses_nothing(faults: Faults) -> None:
 
 @pytest.mark.timeout(600)
 def test_full_outbox_that_drops_counts_what_it_drops(faults: Faults) -> None:
-    service, url = faults.serve(ONSIGHT_OUTBOX_MAX_BYTES=str(CAP_BYTES))
+    service, url = faults.serve(**SMALL_OUTBOX)
 
     with faults.load(service) as load:
         load.wait_for(50)
