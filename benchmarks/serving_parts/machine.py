@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def describe_machine() -> dict[str, object]:
         "instructions": [flag for flag in _FLAGS if flag in flags],
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": sys.version,
         "packages": {name: version(name) for name in _PACKAGES},
         "load_average_at_start": os.getloadavg(),
     }
