@@ -19,7 +19,10 @@ __all__ = ["OutboxShipper", "ShipReport"]
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 5.0
-_BATCH_ROWS = 1000
+# A busy machine takes Postgres' time from what is being answered: some 2 ms for so many lines, then a rest. All that
+# two seconds bring, in one piece, made the slowest hundredth of eight clients' answers 2 ms slower.
+_BATCH_LINES = 64
+_REST_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,10 @@ class OutboxShipper:
             lines = read_segment(path)
             self._prepare_schema()
             bad: list[bytes] = []
-            for start in range(0, len(lines), _BATCH_ROWS):
-                bad += self._insert(lines[start : start + _BATCH_ROWS])
+            for start in range(0, len(lines), _BATCH_LINES):
+                if start:
+                    self._stop.wait(_REST_S)
+                bad += self._insert(lines[start : start + _BATCH_LINES])
             if bad:
                 _LOG.error("%d records of outbox segment %s can never be stored; kept aside", len(bad), path.name)
                 self._outbox.reject(bad)
