@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from onsight.db.outbox import Outbox, claim, read_segment
 from onsight.db.records import RefusedRecordError, insert_lines
 from onsight.errors import OnsightError
 
-__all__ = ["OutboxShipper", "ShipReport"]
+__all__ = ["OutboxShipper", "ShipReport", "split_batches"]
 
 _LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 5.0
@@ -23,6 +24,8 @@ _LONGEST_PAUSE_S = 5.0
 # two seconds bring, in one piece, made the slowest hundredth of eight clients' answers 2 ms slower.
 _BATCH_LINES = 64
 _REST_S = 0.02
+# Larger batches of a large segment, so that rests never keep the outbox from being emptied as fast as it is filled.
+_MOST_BATCHES = 32
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,10 @@ class OutboxShipper:
             lines = read_segment(path)
             self._prepare_schema()
             bad: list[bytes] = []
-            for start in range(0, len(lines), _BATCH_LINES):
-                if start:
+            for index, batch in enumerate(split_batches(lines)):
+                if index:
                     self._stop.wait(_REST_S)
-                bad += self._insert(lines[start : start + _BATCH_LINES])
+                bad += self._insert(batch)
             if bad:
                 _LOG.error("%d records of outbox segment %s can never be stored; kept aside", len(bad), path.name)
                 self._outbox.reject(bad)
@@ -154,6 +157,12 @@ class OutboxShipper:
         if self._was_failing:
             _LOG.info("the database takes predictions again")
         self._was_failing = False
+
+
+def split_batches(lines: Sequence[bytes]) -> list[Sequence[bytes]]:
+    """The lines of a segment in the pieces that are shipped one by one."""
+    size = max(_BATCH_LINES, math.ceil(len(lines) / _MOST_BATCHES))
+    return [lines[start : start + size] for start in range(0, len(lines), size)]
 
 
 def _sync(path: Path) -> None:

@@ -29,6 +29,7 @@ from onsight.db import (
 )
 from onsight.db.outbox import read_segment
 from onsight.db.records import Record, decode_record, encode_record
+from onsight.db.shipper import split_batches
 from onsight.errors import StorageError
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -207,6 +208,16 @@ def test_ship_when_the_schema_is_gone_sets_nothing_aside(outbox: Outbox, databas
     assert report.failed
     assert not (outbox.folder / "rejected").exists()
     assert len(outbox.sealed()) == 1
+
+
+@pytest.mark.parametrize(("n_lines", "n_batches"), [(0, 0), (1, 1), (64, 1), (65, 2), (2_048, 32), (100_000, 32)])
+def test_split_batches_keeps_every_line_in_a_bounded_number_of_batches(n_lines: int, n_batches: int) -> None:
+    lines = [b"%d\n" % index for index in range(n_lines)]
+
+    batches = split_batches(lines)
+
+    assert len(batches) == n_batches
+    assert [line for batch in batches for line in batch] == lines
 
 
 def test_close_ships_what_is_left(outbox: Outbox, database: Database) -> None:
