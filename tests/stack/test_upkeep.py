@@ -96,8 +96,13 @@ def _assert_done(done: subprocess.CompletedProcess[str]) -> None:
 
 def _predict(stack: Stack, door: httpx.Client, photograph: bytes) -> dict[str, object]:
     response = door.post("/predict", content=photograph)
-    response.raise_for_status()
-    return dict(response.json()) | {"counts": _counts(stack)}
+    answer = dict(response.raise_for_status().json())
+    wait_until(lambda: _is_on_record(stack, answer))
+    return answer | {"counts": _counts(stack)}
+
+
+def _is_on_record(stack: Stack, answer: dict[str, object]) -> bool:
+    return stack.rows(f"SELECT count(*) FROM predictions WHERE prediction_id = '{answer['prediction_id']}'") == "1"
 
 
 def _counts(stack: Stack) -> dict[str, str]:
@@ -110,5 +115,5 @@ def _counts(stack: Stack) -> dict[str, str]:
 def _assert_is_there(stack: Stack, door: httpx.Client, photograph: bytes, before: dict[str, object]) -> None:
     after = _predict(stack, door, photograph)
     assert after["model_version"] == before["model_version"]
-    assert stack.rows(f"SELECT count(*) FROM predictions WHERE prediction_id = '{before['prediction_id']}'") == "1"
+    assert _is_on_record(stack, before)
     assert _counts(stack) == before["counts"]

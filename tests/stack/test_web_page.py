@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.chromium import Chromium
+from tests.servers.dl_service import wait_until
 from tests.servers.stack import Stack
 
 SCREENSHOT = ".onsight/test-stack/web-page.png"
@@ -25,8 +26,9 @@ def test_a_visitor_uploads_an_image_and_sees_the_answer(
     page.choose_file("#file", picture)
     page.wait_for("!document.querySelector('#result').hidden && !document.querySelector('#result.stale')")
 
-    row = stack.rows(f"SELECT top_class FROM predictions WHERE prediction_id = '{page.text('#prediction-id')}'")
-    assert page.text("#classes .top .name") == row
+    query = f"SELECT top_class FROM predictions WHERE prediction_id = '{page.text('#prediction-id')}'"
+    wait_until(lambda: stack.rows(query) != "")
+    assert page.text("#classes .top .name") == stack.rows(query)
     assert page.text("#model").startswith("elpv, version ")
     assert page.evaluate("document.querySelector('#heatmap').src").startswith("data:image/")
     assert page.complaints == []
