@@ -151,8 +151,7 @@ class DataPlane:
             model.record.note_failures(len(decoded))
             return {one.ticket: error for one in decoded}
         inference_ms = (time.perf_counter() - started_s) * 1000
-        rows = list(_rows(output, images))
-        sound = [pair for pair in zip(decoded, rows, strict=True) if _is_finite(pair[1])]
+        sound = [pair for pair in zip(decoded, _rows(output, images), strict=True) if _is_finite(pair[1])]
         model.record.note_failures(len(decoded) - len(sound))
         model.record.note_answers(len(sound), inference_ms)
         self._log.note_batch(len(decoded))

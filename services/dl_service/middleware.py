@@ -126,16 +126,18 @@ def _observe(call: _Call) -> None:
     """Before the answer leaves: a row that is written here is there when the client knows of the answer."""
     seconds = time.perf_counter() - call.started_s
     call.latency_ms = round(seconds * 1000, 3)
+    route = call.route
     state: ServiceState = call.scope["app"].state.service
-    state.metrics.count_request(call.route, call.method, call.status, call.code, seconds)
-    if call.route not in PROBE_ROUTES and not call.scope["state"].get("is_logged", False):
+    state.metrics.count_request(route, call.method, call.status, call.code, seconds)
+    if route not in PROBE_ROUTES and not call.scope["state"].get("is_logged", False):
         _log_call(call)
 
 
 def _tell(call: _Call) -> None:
     """The log's line: nobody has to wait for it."""
-    if call.status and call.route not in PROBE_ROUTES:
-        fields = {"route": call.route, "method": call.method, "status": call.status, "code": call.code}
+    route = call.route
+    if call.status and route not in PROBE_ROUTES:
+        fields = {"route": route, "method": call.method, "status": call.status, "code": call.code}
         fields |= {"latency_ms": call.latency_ms, "client": client_of(call.scope)}
         _LOG.info("request", extra={"fields": fields})
 

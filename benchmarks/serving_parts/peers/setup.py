@@ -29,7 +29,7 @@ def names() -> list[str]:
 
 
 def install(name: str) -> bool:
-    """Makes or completes one environment; whether that went well."""
+    """Makes one environment anew; whether that went well."""
     folder = environments_dir() / name
     uv = Path(sys.executable).with_name("uv")
     # The interpreter of this process: builds of one version differ by a quarter in speed.
